@@ -80,11 +80,13 @@ func (c *Cluster) Close() { c.user.Unlock() }
 // home makes the directory of the cluster. Its name can be guessed and the
 // temporary directory is everybody's, so a directory of somebody else is refused.
 func home(checkout string, o Options) (place, error) {
+	base := scratch()
 	if o.Durable {
+		base = os.TempDir()
 		checkout += " durable"
 	}
 	sum := sha256.Sum256([]byte(checkout))
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("headgate-pg-%d-%x", os.Geteuid(), sum[:5]))
+	dir := filepath.Join(base, fmt.Sprintf("headgate-pg-%d-%x", os.Geteuid(), sum[:5]))
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
 	}

@@ -20,11 +20,11 @@ const watchdogEnv = "HEADGATE_TESTKIT_WATCHDOG"
 
 // watch is what a watchdog is told.
 type watch struct {
-	Place place
-	Bin   string
-	As    *owner
-	Fsync string // on or off
-	Idle  time.Duration
+	Place   place
+	Bin     string
+	As      *owner
+	Durable bool
+	Idle    time.Duration
 }
 
 // The watchdog is this same program, started once more: whatever imports the
@@ -50,10 +50,7 @@ func init() {
 // watch starts a watchdog in a session of its own, so that neither Ctrl-C nor
 // the end of the test binary reaches it. The channel tells when it has ended.
 func (p place) watch(bin string, as *owner, o Options) (<-chan error, error) {
-	w := watch{Place: p, Bin: bin, As: as, Fsync: "off", Idle: cmp.Or(o.Idle, 20*time.Second)}
-	if o.Durable {
-		w.Fsync = "on"
-	}
+	w := watch{Place: p, Bin: bin, As: as, Durable: o.Durable, Idle: cmp.Or(o.Idle, 20*time.Second)}
 	text, err := json.Marshal(w)
 	if err != nil {
 		return nil, err
@@ -147,12 +144,16 @@ func (w watch) unused(ctx context.Context, ended <-chan error) (*flock.Lock, err
 // server is the command that runs PostgreSQL.
 func (w watch) server() *exec.Cmd {
 	args := []string{"-D", w.Place.data()}
-	for _, setting := range []string{
+	settings := []string{
 		"listen_addresses=", "unix_socket_directories=" + w.Place.pg(), "unix_socket_permissions=0700", "port=5432",
-		"max_connections=300", "shared_buffers=64MB", "max_wal_size=256MB",
-		"fsync=" + w.Fsync, "full_page_writes=" + w.Fsync, "synchronous_commit=" + w.Fsync,
-		"logging_collector=off", "timezone=UTC", "log_timezone=UTC",
-	} {
+		"max_connections=300", "shared_buffers=16MB", "logging_collector=off", "timezone=UTC", "log_timezone=UTC",
+	}
+	if !w.Durable {
+		// Nothing here has to survive anything: databases come and go quickly.
+		settings = append(settings, "fsync=off", "full_page_writes=off", "synchronous_commit=off",
+			"wal_init_zero=off", "wal_level=minimal", "max_wal_senders=0", "checkpoint_timeout=1h")
+	}
+	for _, setting := range settings {
 		args = append(args, "-c", setting)
 	}
 	cmd := exec.Command(filepath.Join(w.Bin, "postgres"), args...)
