@@ -253,4 +253,3 @@ func (c *liteConn) drop() {
 	}
 	c.stmts = nil
 }
-
