@@ -77,32 +77,41 @@ CREATE TABLE workspaces (
 CREATE UNIQUE INDEX workspaces_slug ON workspaces (organization_id, slug) WHERE removed_at IS NULL;
 CREATE UNIQUE INDEX workspaces_default ON workspaces (organization_id) WHERE is_default AND removed_at IS NULL;
 
--- organization_id is NULL for services of the operator's catalog, offered to all.
+-- organization_id is NULL for services on offer: to one tenant, or to all when tenant_id is NULL too.
+-- price and read_price are those in force; prices has their history. revision counts changes of how a server is reached.
 CREATE TABLE services (
   id TEXT PRIMARY KEY, tenant_id TEXT, organization_id TEXT REFERENCES organizations(id), slug TEXT NOT NULL, name TEXT NOT NULL,
   description TEXT NOT NULL, version TEXT NOT NULL, private BOOLEAN NOT NULL, -- made with a server, shown only to its organization
   transport TEXT NOT NULL, url TEXT, headers BYTEA, command TEXT, era TEXT NOT NULL, timeout_ms BIGINT NOT NULL,
   config_scope TEXT NOT NULL, config_schema TEXT, capabilities TEXT NOT NULL,
-  price BIGINT NOT NULL, read_price BIGINT NOT NULL, charge_rejected BOOLEAN NOT NULL,
+  price BIGINT NOT NULL, read_price BIGINT NOT NULL, charge_rejected BOOLEAN NOT NULL, revision BIGINT NOT NULL,
   created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, removed_at BIGINT,
   CHECK (price >= 0 AND read_price >= 0));
-CREATE UNIQUE INDEX services_slug ON services (COALESCE(organization_id, ''), slug) WHERE removed_at IS NULL;
+CREATE UNIQUE INDEX services_slug ON services (COALESCE(organization_id, ''), COALESCE(tenant_id, ''), slug) WHERE removed_at IS NULL AND NOT private;
+CREATE INDEX services_organization ON services (organization_id);
 
+-- What calls ('tool') and reads ('read') cost, and since when. tool '' is the service's default; a row with an end is history.
 CREATE TABLE prices (
-  service_id TEXT NOT NULL REFERENCES services(id), tool TEXT NOT NULL, price BIGINT NOT NULL, timeout_ms BIGINT, updated_at BIGINT NOT NULL,
-  PRIMARY KEY (service_id, tool), CHECK (price >= 0));
+  service_id TEXT NOT NULL REFERENCES services(id), operation TEXT NOT NULL, tool TEXT NOT NULL, since BIGINT NOT NULL, until BIGINT,
+  price BIGINT NOT NULL, PRIMARY KEY (service_id, operation, tool, since), CHECK (price >= 0));
+CREATE UNIQUE INDEX prices_now ON prices (service_id, operation, tool) WHERE until IS NULL;
 
+-- timeout_ms is the server's own, NULL for its service's.
 CREATE TABLE servers (
   id TEXT PRIMARY KEY, organization_id TEXT NOT NULL REFERENCES organizations(id), workspace_id TEXT NOT NULL REFERENCES workspaces(id),
   service_id TEXT NOT NULL REFERENCES services(id), slug TEXT NOT NULL, name TEXT NOT NULL, enabled BOOLEAN NOT NULL,
-  created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, removed_at BIGINT);
+  timeout_ms BIGINT, revision BIGINT NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, removed_at BIGINT);
 CREATE UNIQUE INDEX servers_slug ON servers (workspace_id, slug) WHERE removed_at IS NULL;
 CREATE INDEX servers_service ON servers (service_id);
+CREATE INDEX servers_organization ON servers (organization_id);
 
--- What an organization (user_id '') or a user filled into a service's schema; secret fields are sealed.
+CREATE TABLE tool_timeouts (
+  server_id TEXT NOT NULL REFERENCES servers(id), tool TEXT NOT NULL, timeout_ms BIGINT NOT NULL, PRIMARY KEY (server_id, tool));
+
+-- What an organization (user_id '') or a user filled into a service's schema; sealed whole.
 CREATE TABLE configurations (
   service_id TEXT NOT NULL REFERENCES services(id), organization_id TEXT NOT NULL REFERENCES organizations(id), user_id TEXT NOT NULL,
-  config BYTEA NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL,
+  config BYTEA NOT NULL, revision BIGINT NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL,
   PRIMARY KEY (service_id, organization_id, user_id));
 
 -- Money. number is the integer id of the Account API. leased is credit set aside for calls in flight.
@@ -177,3 +186,6 @@ CREATE INDEX jobs_due ON jobs (state, run_at);
 
 -- Facts of the installation itself: the signing key (sealed), the check value of the master key.
 CREATE TABLE installation (name TEXT PRIMARY KEY, value BYTEA NOT NULL, updated_at BIGINT NOT NULL);
+
+-- Numbers that count up inside a transaction.
+CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL);

@@ -1,0 +1,17 @@
+package credit
+
+import "headgate/internal/fault"
+
+// The faults of this package.
+var (
+	ErrInsufficient = fault.New(fault.Unpaid, "credit.insufficient", "Not enough credits for this call.")
+	ErrNoAccount    = fault.New(fault.NotFound, "credit.no_account", "There is no such credit account.")
+	ErrInactive     = fault.New(fault.Unpaid, "credit.inactive", "This credit account is switched off. Ask the operator to switch it on.")
+	ErrExists       = fault.New(fault.Conflict, "credit.account_exists", "This credit account exists already.")
+	ErrAmount       = fault.New(fault.Invalid, "credit.amount", "The amount must be a whole number of credits other than 0, within ±10^15.")
+	ErrInUse        = fault.New(fault.Conflict, "credit.in_use", "The credits are set aside for calls in flight. Try again in a few seconds.")
+	ErrRepeated     = fault.New(fault.Conflict, "credit.repeated", "This entry has been made already.")
+)
+
+// MaxAmount bounds one entry, so that sums stay far from overflow.
+const MaxAmount = 1_000_000_000_000_000

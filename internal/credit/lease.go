@@ -1,0 +1,277 @@
+package credit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headgate/internal/db"
+)
+
+const (
+	leaseFor  = 30 * time.Second // a replica that stops renewing loses its leases after this
+	leaseIdle = 10 * time.Second // an account nobody calls gets its lease back after this
+)
+
+// purse is what this replica may spend of one account without asking the
+// store: free is leased and not held.
+type purse struct {
+	account string
+	free    atomic.Int64
+	used    atomic.Int64 // unix milliseconds of the last hold
+	dry     atomic.Bool  // the store had no more to lease, as far as known
+	mu      sync.Mutex   // one trip to the store at a time
+	gone    bool         // returned to the store; look the account up anew
+}
+
+// doubt forgets that the account was dry: somebody changed it.
+func (p *purse) doubt() { p.dry.Store(false) }
+
+func (p *purse) take(n int64) bool {
+	for {
+		f := p.free.Load()
+		if f < n {
+			return false
+		}
+		if p.free.CompareAndSwap(f, f-n) {
+			return true
+		}
+	}
+}
+
+// Hold is credits set aside for one call. Exactly one of Release and the
+// settlement that carries it ends it.
+type Hold struct {
+	purse  *purse
+	amount int64
+}
+
+// Amount returns what is set aside.
+func (h *Hold) Amount() int64 { return h.amount }
+
+// Release voids the hold: the credits are free again. Safe on a zero Hold and
+// when called twice.
+func (h *Hold) Release() { h.end(0) }
+
+// end gives back what was not charged.
+func (h *Hold) end(charged int64) {
+	if h.purse != nil {
+		h.purse.free.Add(h.amount - charged)
+		h.purse = nil
+	}
+}
+
+// Hold sets amount aside on the account, or returns ErrInsufficient with the
+// balance and the price in its details. It asks the store only when the lease
+// is used up.
+func (s *Service) Hold(ctx context.Context, account string, amount int64) (Hold, error) {
+	if amount == 0 {
+		return Hold{}, nil
+	}
+	if amount < 0 || amount > MaxAmount {
+		return Hold{}, ErrAmount
+	}
+	for {
+		v, ok := s.purses.Load(account)
+		if !ok {
+			v, _ = s.purses.LoadOrStore(account, &purse{account: account})
+		}
+		p := v.(*purse)
+		if p.take(amount) {
+			p.used.Store(s.now().UnixMilli())
+			return Hold{p, amount}, nil
+		}
+		again, err := s.refill(ctx, p, amount)
+		if err != nil {
+			return Hold{}, err
+		}
+		if !again {
+			p.used.Store(s.now().UnixMilli())
+			return Hold{p, amount}, nil
+		}
+	}
+}
+
+// refill leases more from the store and takes amount from it. again means that
+// the purse was given back meanwhile and the caller should look it up anew.
+func (s *Service) refill(ctx context.Context, p *purse, amount int64) (again bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return true, nil
+	}
+	if p.take(amount) {
+		return false, nil
+	}
+	var a Account
+	var got int64
+	err = s.store.Tx(ctx, func(tx *db.Tx) error {
+		a, err = db.One(ctx, tx, (*Account).fields, `UPDATE accounts SET seq = seq WHERE id = $1 RETURNING `+accountColumns, p.account)
+		if errors.Is(err, db.ErrNone) {
+			return ErrNoAccount
+		}
+		if err != nil {
+			return fmt.Errorf("read account: %w", err)
+		}
+		if !a.Active {
+			return ErrInactive
+		}
+		got = s.share(a.Balance()-a.Leased, amount-p.free.Load())
+		if got == 0 {
+			return nil
+		}
+		return s.lease(ctx, tx, p.account, got)
+	})
+	if err != nil {
+		return false, err
+	}
+	p.free.Add(got)
+	if !p.take(amount) {
+		return false, ErrInsufficient.Saying("This call costs %d credits and the account has %d. Buy credits, or wait for the monthly grant on the first.", amount, a.Balance()).
+			With("price", amount).With("balance", a.Balance())
+	}
+	return false, nil
+}
+
+// share says how much of what is available to lease when need is missing. The
+// only replica takes all; one of many leaves the others their part, but never
+// less than it needs when that is there.
+func (s *Service) share(available, need int64) int64 {
+	if available < need {
+		return 0
+	}
+	if s.store.Engine() == db.SQLite {
+		return available
+	}
+	return max(need, min(available/4, need*512))
+}
+
+func (s *Service) lease(ctx context.Context, tx *db.Tx, account string, n int64) error {
+	if _, err := db.Exec(ctx, tx, `UPDATE accounts SET leased = leased + $2 WHERE id = $1`, account, n); err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	if s.store.Engine() == db.SQLite {
+		return nil // one process: Recover frees everything at the next start
+	}
+	_, err := db.Exec(ctx, tx, `INSERT INTO leases (account_id, replica, amount, deadline) VALUES ($1,$2,$3,$4)
+		ON CONFLICT (account_id, replica) DO UPDATE SET amount = leases.amount + excluded.amount, deadline = excluded.deadline`,
+		account, s.replica, n, s.now().Add(leaseFor).UnixMilli())
+	if err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	return nil
+}
+
+// Recover frees every lease at the start of the only process (SQLite): holds
+// of a crashed run belong to calls whose callers got no answer. On PostgreSQL
+// it frees leases past their deadline. It returns how many credits it freed.
+func (s *Service) Recover(ctx context.Context) (int64, error) {
+	var freed int64
+	err := s.store.Tx(ctx, func(tx *db.Tx) error {
+		var err error
+		if s.store.Engine() == db.SQLite {
+			if freed, err = db.Value[int64](ctx, tx, `SELECT COALESCE(SUM(leased), 0) FROM accounts`); err != nil {
+				return err
+			}
+			_, err = db.Exec(ctx, tx, `UPDATE accounts SET leased = 0 WHERE leased <> 0`)
+			return err
+		}
+		dead, err := db.All(ctx, tx, func(l *deadLease) []any { return []any{&l.account, &l.amount} },
+			`DELETE FROM leases WHERE deadline < $1 RETURNING account_id, amount`, s.now().UnixMilli())
+		for _, l := range dead {
+			if err == nil {
+				freed += l.amount
+				_, err = db.Exec(ctx, tx, `UPDATE accounts SET leased = leased - $2 WHERE id = $1`, l.account, l.amount)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("free leases: %w", err)
+	}
+	return freed, nil
+}
+
+type deadLease struct {
+	account string
+	amount  int64
+}
+
+// Run renews this replica's leases, returns idle ones and frees dead ones
+// until ctx ends; then it returns them all.
+func (s *Service) Run(ctx context.Context) error {
+	t := time.NewTicker(5 * time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return s.Return(end, 0)
+		case <-t.C:
+			if err := s.tend(ctx); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("tend leases: %w", err)
+			}
+		}
+	}
+}
+
+func (s *Service) tend(ctx context.Context) error {
+	if s.store.Engine() == db.PostgreSQL {
+		if _, err := db.Exec(ctx, s.store, `UPDATE leases SET deadline = $2 WHERE replica = $1`, s.replica, s.now().Add(leaseFor).UnixMilli()); err != nil {
+			return err
+		}
+		if _, err := s.Recover(ctx); err != nil {
+			return err
+		}
+	}
+	return s.Return(ctx, leaseIdle)
+}
+
+// Return gives back what is free in purses nobody has used for idle.
+func (s *Service) Return(ctx context.Context, idle time.Duration) error {
+	var errs []error
+	s.purses.Range(func(_, v any) bool {
+		p := v.(*purse)
+		if s.now().UnixMilli()-p.used.Load() >= idle.Milliseconds() {
+			errs = append(errs, s.giveBack(ctx, p))
+		}
+		return true
+	})
+	return errors.Join(errs...)
+}
+
+// Recall gives back what is free of one account, so that its owner may take it out.
+func (s *Service) Recall(ctx context.Context, account string) error {
+	if p, ok := s.purses.Load(account); ok {
+		return s.giveBack(ctx, p.(*purse))
+	}
+	return nil
+}
+
+func (s *Service) giveBack(ctx context.Context, p *purse) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.free.Swap(0)
+	if n == 0 {
+		return nil
+	}
+	err := s.store.Tx(ctx, func(tx *db.Tx) error {
+		if _, err := db.Exec(ctx, tx, `UPDATE accounts SET leased = leased - $2 WHERE id = $1`, p.account, n); err != nil {
+			return err
+		}
+		if s.store.Engine() == db.SQLite {
+			return nil
+		}
+		_, err := db.Exec(ctx, tx, `UPDATE leases SET amount = amount - $3 WHERE account_id = $1 AND replica = $2`, p.account, s.replica, n)
+		return err
+	})
+	if err != nil {
+		p.free.Add(n)
+		return fmt.Errorf("return lease: %w", err)
+	}
+	return nil
+}
