@@ -164,6 +164,9 @@ var rules = map[Permission]rule{
 	Operate:          {operator: true},
 }
 
+// Known reports whether perm is one of the permissions.
+func Known(perm Permission) bool { _, ok := rules[perm]; return ok }
+
 // ScopeOf returns the scope a permission needs; documents list it.
 func ScopeOf(perm Permission) Scope { return rules[perm].scope }
 

@@ -1,0 +1,173 @@
+package rest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"headgate/internal/access"
+	"headgate/internal/fault"
+)
+
+const metaKey = "operation"
+
+// describe makes huma's operation: guards and failures as the document shows
+// them. The limits are ours, so huma's own are off.
+func (d *Door) describe(o *operation) huma.Operation {
+	hop := huma.Operation{
+		Method: o.Method, Path: o.Path, OperationID: o.ID, Summary: o.Summary, Description: o.Detail, Tags: o.Tags,
+		DefaultStatus: o.Status, MaxBodyBytes: -1, BodyReadTimeout: -1,
+		Metadata:   map[string]any{metaKey: o},
+		Responses:  map[string]*huma.Response{},
+		Extensions: map[string]any{},
+		Security:   []map[string][]string{},
+	}
+	for status, response := range d.failures(o) {
+		hop.Responses[status] = response
+	}
+	if !o.Public {
+		for _, name := range slices.Sorted(maps.Keys(d.cfg.Credentials.schemes())) {
+			hop.Security = append(hop.Security, map[string][]string{name: {}})
+		}
+	}
+	if o.Permission != "" {
+		hop.Extensions["x-permission"] = string(o.Permission)
+		if scope := access.ScopeOf(o.Permission); scope != "" {
+			hop.Extensions["x-scope"] = string(scope)
+		}
+	}
+	if o.Idempotent {
+		hop.Parameters = append(hop.Parameters, &huma.Param{
+			Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: "string"},
+			Description: "Repeating the request with the same key and body within 24 hours returns the stored answer.",
+		})
+	}
+	return hop
+}
+
+// raises lists the kinds of faults an operation may answer.
+func (o *operation) raises() []fault.Kind {
+	kinds := []fault.Kind{fault.Internal, fault.Throttled, fault.Unavailable, fault.Invalid}
+	if !o.Public {
+		kinds = append(kinds, fault.BadCredential, fault.Forbidden)
+	}
+	if o.takesBody || o.rawType != "" {
+		kinds = append(kinds, fault.TooLarge, fault.MediaType)
+	}
+	if strings.Contains(o.Path, "{") {
+		kinds = append(kinds, fault.NotFound)
+	}
+	if o.Idempotent {
+		kinds = append(kinds, fault.Conflict)
+	}
+	kinds = append(kinds, o.Errors...)
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
+}
+
+// failures describes them by status, with the door's words.
+func (d *Door) failures(o *operation) map[string]*huma.Response {
+	words := map[int][]string{}
+	bodies := map[int]any{}
+	note := func(f *fault.Error) {
+		status, body := d.cfg.Form.Answer(f)
+		bodies[status] = body
+		if word := d.cfg.Form.Code(f); !slices.Contains(words[status], word) {
+			words[status] = append(words[status], word)
+		}
+	}
+	for _, k := range o.raises() {
+		note(&fault.Error{Kind: k})
+		if k == fault.Invalid {
+			note(ErrInvalid)
+		}
+	}
+	responses := map[string]*huma.Response{}
+	for status, body := range bodies {
+		schema := d.api.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(body), true, "")
+		responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status) + ": " + strings.Join(words[status], ", "),
+			Content:     map[string]*huma.MediaType{"application/json": {Schema: schema}},
+		}
+	}
+	return responses
+}
+
+// finish reads back what huma found out about the body.
+func (d *Door) finish(o *operation) {
+	hop := d.documented(o.Op)
+	if !o.takesBody || hop.RequestBody == nil {
+		return
+	}
+	schema := hop.RequestBody.Content["application/json"].Schema
+	if schema.Ref != "" {
+		schema = d.api.OpenAPI().Components.Schemas.SchemaFromRef(schema.Ref)
+	}
+	if extra, ok := schema.AdditionalProperties.(bool); schema.Type != huma.TypeObject || ok && extra && len(schema.Properties) > 0 {
+		// encoding/json folds the case of names; only a closed list of fields
+		// makes that harmless.
+		panic(o.ID + ": the body must be an object with a closed list of fields")
+	}
+	o.bodyNeed = len(schema.Required) > 0
+	hop.RequestBody.Required = o.bodyNeed
+}
+
+func (d *Door) documentStream(o *operation, contentType string) {
+	d.documented(o.Op).Responses[strconv.Itoa(o.Status)].Content = map[string]*huma.MediaType{
+		contentType: {Schema: &huma.Schema{Type: "string"}},
+	}
+}
+
+// documented returns the document's entry for an operation, or nil.
+func (d *Door) documented(op Op) *huma.Operation {
+	item := d.api.OpenAPI().Paths[op.Path]
+	if item == nil {
+		return nil
+	}
+	return itemOperations(item)[op.Method]
+}
+
+func itemOperations(item *huma.PathItem) map[string]*huma.Operation {
+	all := map[string]*huma.Operation{
+		http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put,
+		http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
+	}
+	maps.DeleteFunc(all, func(_ string, hop *huma.Operation) bool { return hop == nil })
+	return all
+}
+
+// OpenAPI returns the door's document as huma holds it, for tools that walk
+// its schemas.
+func (d *Door) OpenAPI() *huma.OpenAPI { return d.api.OpenAPI() }
+
+// Document returns the OpenAPI 3.1 text served at {base}/openapi.json. The
+// first call fixes it.
+func (d *Door) Document() ([]byte, error) { return d.document() }
+
+// Check reports operations that are not in the document and the other way
+// round. A test of each door calls it.
+func (d *Door) Check() error {
+	var errs []error
+	known := map[string]bool{}
+	for _, o := range d.ops {
+		known[o.Method+" "+o.Path] = true
+		if hop := d.documented(o.Op); hop == nil || hop.OperationID != o.ID {
+			errs = append(errs, fmt.Errorf("%s %s (%s) is served but not documented", o.Method, o.Path, o.ID))
+		}
+	}
+	for path, item := range d.api.OpenAPI().Paths {
+		for method := range itemOperations(item) {
+			if !known[method+" "+path] {
+				errs = append(errs, fmt.Errorf("%s %s is documented but not served", method, path))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

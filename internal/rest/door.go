@@ -1,0 +1,198 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"headgate/internal/access"
+	"headgate/internal/fault"
+)
+
+// Config makes a Door.
+type Config struct {
+	Base    string // "/v1"
+	Title   string
+	Version string
+	Detail  string // the document's introduction
+	Form    Form
+
+	// Credentials finds the credential; Authenticate says whose it is. The
+	// credential is well-formed and present when Authenticate is called.
+	Credentials  Credentials
+	Authenticate func(*http.Request, Credential) (*access.Principal, error)
+
+	// Limit takes one request from the principal's rate, or on public
+	// operations (where p is nil) from the address's. May be nil. A Quota with
+	// a Limit above 0 is shown in X-RateLimit-*, on refusals too.
+	Limit func(r *http.Request, p *access.Principal) (Quota, error)
+
+	// AllowOrigin judges the Origin of browsers, for a door that other sites'
+	// pages call. The door then answers CORS itself; its Mount must leave
+	// origins to it. Nil: the server's allowlist is the only judge.
+	AllowOrigin func(r *http.Request, p *access.Principal, origin string) bool
+
+	Idempotency IdempotencyStore // nil: no operation may be Idempotent
+	Sealer      Sealer           // seals stored answers and cursors
+
+	MaxBody int64         // bytes; 1 MiB when 0
+	Timeout time.Duration // of a handler; a minute when 0
+}
+
+// Quota is what a rate limit has left for a principal.
+type Quota struct {
+	Limit, Remaining int64
+	Reset            time.Time
+}
+
+// Door is one REST API: its operations, its document, its form of errors. It
+// is an http.Handler for every path at and below its base.
+type Door struct {
+	cfg      Config
+	mux      *http.ServeMux
+	api      huma.API
+	ops      []*operation
+	document func() ([]byte, error)
+}
+
+// New returns a door without operations. Register them before it serves.
+func New(cfg Config) *Door {
+	tame()
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = 1 << 20
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Minute
+	}
+	d := &Door{cfg: cfg, mux: http.NewServeMux()}
+	format := huma.Format{Marshal: writeRendered, Unmarshal: json.Unmarshal}
+	d.api = huma.NewAPI(huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI:    "3.1.0",
+			Info:       &huma.Info{Title: cfg.Title, Version: cfg.Version, Description: cfg.Detail},
+			Servers:    []*huma.Server{{URL: cfg.Base}},
+			Components: &huma.Components{SecuritySchemes: cfg.Credentials.schemes()},
+		},
+		Formats:                      map[string]huma.Format{"application/json": format},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{d.transform},
+	}, adapter{d})
+	d.document = sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(d.api.OpenAPI(), "", "  ") })
+	d.mux.HandleFunc("GET "+cfg.Base+"/openapi.json", d.serveDocument)
+	return d
+}
+
+// Base returns the path the door lives at.
+func (d *Door) Base() string { return d.cfg.Base }
+
+// Form returns how the door words failures.
+func (d *Door) Form() Form { return d.cfg.Form }
+
+func (d *Door) serveDocument(w http.ResponseWriter, r *http.Request) {
+	doc, err := d.document()
+	if err != nil {
+		d.Refuse(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/openapi+json")
+	_, _ = w.Write(doc)
+}
+
+// ServeHTTP answers everything at and below the base, unknown paths and
+// methods included.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w, r = d.identify(w, r)
+	if d.cfg.AllowOrigin != nil && preflight(w, r) {
+		return
+	}
+	if err := d.cfg.Credentials.CheckURL(r.URL); err != nil {
+		d.Refuse(w, r, err)
+		return
+	}
+	front := &front{ResponseWriter: w}
+	// The mux would redirect an unclean path to its clean form; here one path
+	// has one spelling.
+	if cleanPath(r.URL.EscapedPath()) {
+		d.mux.ServeHTTP(front, r)
+	}
+	switch {
+	case front.claimed:
+	case front.status == http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", front.own.Get("Allow"))
+		d.Refuse(w, r, ErrNoMethod)
+	default:
+		d.Refuse(w, r, ErrNoRoute)
+	}
+}
+
+func cleanPath(p string) bool {
+	return !strings.Contains(p, "//") && !strings.Contains(p, "/./") && !strings.Contains(p, "/../") &&
+		!strings.HasSuffix(p, "/.") && !strings.HasSuffix(p, "/..")
+}
+
+// front swallows what the mux itself answers (404, 405, redirects). A
+// registered handler claims the request and gets the real writer.
+type front struct {
+	http.ResponseWriter
+	claimed bool
+	status  int
+	own     http.Header
+}
+
+func (f *front) Header() http.Header {
+	if f.own == nil {
+		f.own = http.Header{}
+	}
+	return f.own
+}
+func (f *front) WriteHeader(status int)      { f.status = status }
+func (f *front) Write(b []byte) (int, error) { return len(b), nil }
+
+func claim(w http.ResponseWriter) http.ResponseWriter {
+	if f, ok := w.(*front); ok {
+		f.claimed = true
+		return f.ResponseWriter
+	}
+	return w
+}
+
+// adapter gives huma's operations to the door's mux, guards in front.
+type adapter struct{ door *Door }
+
+func (a adapter) Handle(hop *huma.Operation, next func(huma.Context)) {
+	o := hop.Metadata[metaKey].(*operation)
+	a.door.mux.HandleFunc(o.Method+" "+o.pattern, func(w http.ResponseWriter, r *http.Request) {
+		a.door.serve(o, claim(w), r, func(w http.ResponseWriter, r *http.Request) {
+			next(humago.NewContext(hop, r, w))
+		})
+	})
+}
+
+func (a adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.door.ServeHTTP(w, r) }
+
+// Operations returns the operations in the order they were registered, for the
+// access matrix, the hostile-input generator and the reference pages.
+func (d *Door) Operations() []Op {
+	ops := make([]Op, len(d.ops))
+	for i, o := range d.ops {
+		ops[i] = o.Op
+	}
+	return ops
+}
+
+// Refuse answers an error in the door's form.
+func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	f := fault.Of(err)
+	status, body := d.answer(w.Header(), r.Context(), f)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}

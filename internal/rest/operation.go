@@ -1,0 +1,160 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"headgate/internal/access"
+	"headgate/internal/fault"
+)
+
+// Op declares one operation. Exactly one of Permission, Guard and Public says
+// who may: an operation that forgets it does not register.
+type Op struct {
+	Method  string
+	Path    string // below the door's base: "/users/{id}"
+	ID      string // "getUser"; unique in the door
+	Summary string
+	Detail  string // more for the document
+	Tags    []string
+
+	Permission access.Permission             // judged by access.Require
+	Guard      func(*access.Principal) error // for doors whose rights are no permissions; see AnyPrincipal
+	Public     bool                          // no credential is looked at
+	Audience   []access.Kind                 // when set, no other kind of principal
+	RefuseKeys []string                      // key prefixes answered 403 by form alone, before any look-up
+
+	Status     int           // of success; 200, or 204 when the handler returns None
+	Errors     []fault.Kind  // what the handler may raise beyond what every operation may
+	Idempotent bool          // takes Idempotency-Key
+	MaxBody    int64         // bytes; the door's limit when 0
+	Timeout    time.Duration // the door's when 0; streams have none
+}
+
+// None is the input or output of an operation that takes or answers nothing.
+type None struct{}
+
+// AnyPrincipal is the Guard of operations open to everybody who has a valid
+// credential.
+func AnyPrincipal(*access.Principal) error { return nil }
+
+// operation is an Op with what registering it found out.
+type operation struct {
+	Op
+	pattern   string // with the base: "/v1/users/{id}"
+	takesBody bool   // the input has a Body
+	bodyNeed  bool   // that has required fields
+	rawType   string // the content type of a RawBody
+	stream    bool
+}
+
+type output[O any] struct{ Body *O }
+
+// Handle registers an operation. I is a struct of path, query and header
+// parameters and perhaps a Body, in huma's tags; O is the body of success (a
+// named type, an OK on the Platform API, or None). The handler runs after
+// every guard of doc.go and returns a fault, or any other error, which the
+// client sees as an internal one.
+func Handle[I, O any](d *Door, op Op, handler func(context.Context, *I) (*O, error)) {
+	o := d.prepare(op, reflect.TypeFor[I](), reflect.TypeFor[O]())
+	if o.Status == http.StatusNoContent {
+		register(d, o, func(ctx context.Context, in *I) (*None, error) {
+			_, err := handler(ctx, in)
+			return nil, err
+		})
+		return
+	}
+	register(d, o, func(ctx context.Context, in *I) (*output[O], error) {
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		if out == nil {
+			return nil, fmt.Errorf("%s returned neither an answer nor an error", o.ID)
+		}
+		fillLists(reflect.ValueOf(out))
+		return &output[O]{out}, nil
+	})
+}
+
+type streamed struct{ Body func(huma.Context) }
+
+// Stream registers an operation that writes its own answer: events, exports.
+// The handler returns the writer's function once nothing can fail any more;
+// until then errors are answered like everybody's. Streams should end when
+// request.Draining says so.
+func Stream[I any](d *Door, op Op, contentType string, handler func(context.Context, *I) (func(http.ResponseWriter), error)) {
+	o := d.prepare(op, reflect.TypeFor[I](), reflect.TypeFor[streamed]())
+	o.stream = true
+	register(d, o, func(ctx context.Context, in *I) (*streamed, error) {
+		write, err := handler(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return &streamed{func(c huma.Context) {
+			c.SetHeader("Content-Type", contentType)
+			write(c.BodyWriter().(http.ResponseWriter))
+		}}, nil
+	})
+	d.documentStream(o, contentType)
+}
+
+// prepare checks the declaration. Mistakes here are bugs found at start, hence
+// the panics.
+func (d *Door) prepare(op Op, in, out reflect.Type) *operation {
+	who := 0
+	for _, has := range []bool{op.Permission != "", op.Guard != nil, op.Public} {
+		if has {
+			who++
+		}
+	}
+	switch {
+	case who != 1:
+		panic(fmt.Sprintf("%s: an operation has exactly one of Permission, Guard, Public", op.ID))
+	case op.Permission != "" && !access.Known(op.Permission):
+		panic(fmt.Sprintf("%s: no such permission: %s", op.ID, op.Permission))
+	case op.Method == "" || !strings.HasPrefix(op.Path, "/") || op.ID == "" || op.Summary == "":
+		panic(fmt.Sprintf("%s %s (%s): an operation needs a method, a path, an id and a summary", op.Method, op.Path, op.ID))
+	case op.Idempotent && (op.Public || d.cfg.Idempotency == nil || d.cfg.Sealer == nil):
+		panic(fmt.Sprintf("%s: Idempotent needs a principal and a door with a store and a sealer", op.ID))
+	case slices.ContainsFunc(d.ops, func(o *operation) bool { return o.ID == op.ID }):
+		panic("two operations are called " + op.ID)
+	case out != reflect.TypeFor[None]() && out.Name() == "":
+		panic(op.ID + ": the answer needs a named type, for the document")
+	}
+	if op.Status == 0 {
+		op.Status = http.StatusOK
+		if out == reflect.TypeFor[None]() {
+			op.Status = http.StatusNoContent
+		}
+	}
+	o := &operation{Op: op, pattern: d.cfg.Base + op.Path}
+	_, o.takesBody = in.FieldByName("Body")
+	if raw, ok := in.FieldByName("RawBody"); ok {
+		o.rawType = raw.Tag.Get("contentType")
+	}
+	d.ops = append(d.ops, o)
+	return o
+}
+
+// register hands the operation to huma, with every error already a failure.
+func register[I, O any](d *Door, o *operation, handler func(context.Context, *I) (*O, error)) {
+	hop := d.describe(o)
+	huma.Register(d.api, hop, func(ctx context.Context, in *I) (*O, error) {
+		st := stateOf(ctx)
+		st.ran = true
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, d.failure(ctx, err)
+		}
+		return out, nil
+	})
+	d.finish(o)
+}

@@ -1,0 +1,86 @@
+// Package request is what the edge and the doors tell each other about one
+// HTTP request.
+//
+// The server makes one Info per request before any handler runs: the request's
+// id, the client's address (forwarded headers already judged), whether the
+// client's side is TLS. Doors write back what only they know: the route's
+// pattern, the principal, the fault. The server puts it all in the one log
+// event the request gets, so nobody else logs.
+//
+// It is a leaf: doors and the server import it, and it imports nothing of ours.
+// An Info belongs to the goroutine that serves the request; a handler that
+// starts goroutines hands them values, not the Info.
+package request
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Info is one request. The server fills the first group before the handler
+// runs; doors may fill the second while it runs.
+type Info struct {
+	ID       string          // "req_..."; the client sees it as X-Request-Id
+	Addr     netip.Addr      // the client's, behind trusted proxies
+	Secure   bool            // the client speaks TLS, to us or to a trusted proxy
+	Draining <-chan struct{} // closed when the server stops: streams should end
+
+	Route     string // the pattern, "/v1/users/{id}"; never the URL
+	Principal string // the id of the key or session, never the credential
+	Code      string // the fault's code
+	Err       error  // what went wrong on our side, for the log alone
+	Stack     []byte // of a panic
+}
+
+type key struct{}
+
+// Carrier is a context that holds an Info. The server allocates both at once;
+// everybody else uses With.
+type Carrier struct {
+	context.Context
+	Info Info
+}
+
+// Value returns the Info for this package's key and asks the parent otherwise.
+func (c *Carrier) Value(k any) any {
+	if k == (key{}) {
+		return &c.Info
+	}
+	return c.Context.Value(k)
+}
+
+// With returns a context that holds the info.
+func With(ctx context.Context, info Info) context.Context {
+	return &Carrier{Context: ctx, Info: info}
+}
+
+// From returns the request's Info, or nil where no server has made one.
+func From(ctx context.Context) *Info {
+	i, _ := ctx.Value(key{}).(*Info)
+	return i
+}
+
+// ID returns the request's id, or "" outside a request.
+func ID(ctx context.Context) string {
+	if i := From(ctx); i != nil {
+		return i.ID
+	}
+	return ""
+}
+
+// ClientAddr returns the client's address; the zero Addr outside a request.
+func ClientAddr(ctx context.Context) netip.Addr {
+	if i := From(ctx); i != nil {
+		return i.Addr
+	}
+	return netip.Addr{}
+}
+
+// Draining returns a channel that is closed when the server stops, so that
+// long answers can end; nil (never ready) outside a request.
+func Draining(ctx context.Context) <-chan struct{} {
+	if i := From(ctx); i != nil {
+		return i.Draining
+	}
+	return nil
+}
