@@ -10,8 +10,25 @@ import (
 	"time"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations
 var migrations embed.FS
+
+// Set names a group of migrations that has its own version count.
+type Set string
+
+// The sets. On SQLite the logs live in a file of their own, so that bodies
+// never queue before money; on PostgreSQL both are in one database.
+const (
+	Main Set = "main"
+	Logs Set = "logs"
+)
+
+func (s Set) table() string {
+	if s == Logs {
+		return "schema_migrations_logs"
+	}
+	return "schema_migrations"
+}
 
 // Migration is one step of the schema.
 type Migration struct {
@@ -20,15 +37,19 @@ type Migration struct {
 	text    string
 }
 
-// Migrations returns every step this binary knows, in order.
-func Migrations() ([]Migration, error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
+// Migrations returns every step of a set that this binary knows, in order.
+func Migrations(set Set) ([]Migration, error) {
+	dir := "migrations/"
+	if set == Logs {
+		dir += "logs/"
+	}
+	names, err := fs.Glob(migrations, dir+"*.sql")
 	if err != nil {
 		return nil, err
 	}
 	var list []Migration
 	for _, name := range names {
-		base := strings.TrimSuffix(strings.TrimPrefix(name, "migrations/"), ".sql")
+		base := strings.TrimSuffix(strings.TrimPrefix(name, dir), ".sql")
 		number, title, _ := strings.Cut(base, "_")
 		version, err := strconv.Atoi(number)
 		if err != nil || version != len(list)+1 {
@@ -53,20 +74,34 @@ func (e Engine) dialect(text string) string {
 	return strings.NewReplacer("{{clustered}}", "", "{{serial}}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY").Replace(text)
 }
 
-// Migrate brings the schema to the newest version and returns the steps it
-// took. Each step is one transaction; replicas that start together wait for
-// each other. A schema newer than this binary is refused.
-func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
-	known, err := Migrations()
+// Migrate brings the sets (by default both) to their newest version and
+// returns the steps it took. Each step is one transaction; replicas that start
+// together wait for each other. A schema newer than this binary is refused.
+func (s *Store) Migrate(ctx context.Context, sets ...Set) ([]Migration, error) {
+	if len(sets) == 0 {
+		sets = []Set{Main, Logs}
+	}
+	var done []Migration
+	for _, set := range sets {
+		steps, err := s.migrate(ctx, set)
+		done = append(done, steps...)
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+func (s *Store) migrate(ctx context.Context, set Set) (done []Migration, err error) {
+	known, err := Migrations(set)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := Exec(ctx, s, `CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)`); err != nil {
+	if _, err := Exec(ctx, s, `CREATE TABLE IF NOT EXISTS `+set.table()+` (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)`); err != nil {
 		return nil, fmt.Errorf("prepare migrations: %w", err)
 	}
-	var done []Migration
 	for _, m := range known {
-		took, err := s.step(ctx, m)
+		took, err := s.step(ctx, set, m)
 		if err != nil {
 			return done, fmt.Errorf("migration %04d_%s: %w", m.Version, m.Name, err)
 		}
@@ -74,7 +109,7 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 			done = append(done, m)
 		}
 	}
-	newest, err := Value[int64](ctx, s, `SELECT MAX(version) FROM schema_migrations`)
+	newest, err := Value[int64](ctx, s, `SELECT COALESCE(MAX(version), 0) FROM `+set.table())
 	if err != nil {
 		return done, err
 	}
@@ -84,7 +119,7 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	return done, nil
 }
 
-func (s *Store) step(ctx context.Context, m Migration) (took bool, err error) {
+func (s *Store) step(ctx context.Context, set Set, m Migration) (took bool, err error) {
 	err = s.Tx(ctx, func(tx *Tx) error {
 		took = false
 		if s.engine == PostgreSQL {
@@ -92,7 +127,7 @@ func (s *Store) step(ctx context.Context, m Migration) (took bool, err error) {
 				return err
 			}
 		}
-		n, err := Value[int64](ctx, tx, `SELECT COUNT(*) FROM schema_migrations WHERE version = $1`, m.Version)
+		n, err := Value[int64](ctx, tx, `SELECT COUNT(*) FROM `+set.table()+` WHERE version = $1`, m.Version)
 		if err != nil || n > 0 {
 			return err
 		}
@@ -105,7 +140,7 @@ func (s *Store) step(ctx context.Context, m Migration) (took bool, err error) {
 			}
 		}
 		took = true
-		_, err = Exec(ctx, tx, `INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)`, m.Version, m.Name, time.Now().UnixMilli())
+		_, err = Exec(ctx, tx, `INSERT INTO `+set.table()+` (version, name, applied_at) VALUES ($1, $2, $3)`, m.Version, m.Name, time.Now().UnixMilli())
 		return err
 	})
 	return took, err
