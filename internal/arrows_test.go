@@ -1,0 +1,119 @@
+package internal_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrows says which of our packages each package may import (tests aside).
+// ARCHITECTURE.md explains the layers. A package without a row fails, and so
+// does a row without a package.
+var arrows = map[string]string{
+	"fault": "", "id": "", "seal": "", "db": "", "mcp": "fault",
+	"access":   "fault",
+	"netguard": "fault",
+	"jobs":     "db fault id",
+	"sandbox":  "fault netguard sandbox/*", "sandbox/*": "fault netguard sandbox/*",
+
+	"activity":        "access db fault id",
+	"tenancy":         "access activity db fault id tenancy/*",
+	"tenancy/*":       "db fault",
+	"identity":        "access activity db fault id seal tenancy tenancy/* identity/*",
+	"identity/*":      "fault identity",
+	"apikey":          "access activity db fault id identity seal tenancy tenancy/*",
+	"workspace":       "access activity db fault id tenancy tenancy/*",
+	"vault":           "access activity db fault id seal workspace",
+	"catalog":         "access activity db fault id netguard seal vault workspace",
+	"upstream":        "access catalog fault id mcp netguard sandbox seal upstream/* vault",
+	"upstream/*":      "fault mcp netguard upstream/*",
+	"quota":           "access activity db fault id",
+	"credit":          "access activity db fault id",
+	"call":            "access activity catalog credit db fault id mcp quota upstream",
+	"diagnosis":       "access activity catalog db fault id jobs mcp netguard upstream upstream/*",
+	"demo":            "",
+	"gateway":         "access activity apikey call catalog fault id identity mcp quota rest seal upstream workspace gateway/*",
+	"gateway/*":       "access fault id mcp seal upstream",
+	"rest":            "access activity fault id mcp rest/*",
+	"rest/platform":   "rest access activity apikey call catalog credit diagnosis db fault id identity mcp quota seal tenancy tenancy/* upstream vault workspace",
+	"rest/account":    "rest access activity apikey call catalog credit fault id identity tenancy",
+	"rest/resttest":   "rest access db fault id",
+	"rest/*":          "rest access activity fault id mcp",
+	"server":          "access activity fault id rest server/*",
+	"server/*":        "activity fault id",
+	"app":             "*",
+	"cli":             "app client id fault diagnosis rest cli/* db settings mcp sandbox",
+	"settings":        "fault netguard",
+	"testkit":         "db testkit/*",
+	"testkit/*":       "* testkit",
+}
+
+const module = "headgate/internal/"
+
+func TestArrows(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	used := map[string]bool{}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name, ok := strings.CutPrefix(p.ImportPath, module)
+		if !ok {
+			continue
+		}
+		row, ok := rowOf(name)
+		if !ok {
+			t.Errorf("%s has no row: say in arrows what it may import", name)
+			continue
+		}
+		used[row] = true
+		for _, imp := range p.Imports {
+			if to, ok := strings.CutPrefix(imp, module); ok && !allows(arrows[row], to) {
+				t.Errorf("%s may not import %s", name, to)
+			}
+		}
+	}
+	for row := range arrows {
+		if !used[row] {
+			t.Errorf("row %q has no package: remove it", row)
+		}
+	}
+}
+
+// rowOf finds a package's own row, else its parent's "parent/*".
+func rowOf(name string) (string, bool) {
+	if _, ok := arrows[name]; ok {
+		return name, true
+	}
+	for i := strings.LastIndexByte(name, '/'); i > 0; i = strings.LastIndexByte(name[:i], '/') {
+		if row := name[:i] + "/*"; arrows[row] != "" {
+			return row, true
+		}
+	}
+	return "", false
+}
+
+func allows(list, to string) bool {
+	return slices.ContainsFunc(strings.Fields(list), func(w string) bool {
+		if w == "*" || w == to {
+			return true
+		}
+		parent, star := strings.CutSuffix(w, "*")
+		return star && strings.HasPrefix(to, parent)
+	})
+}
