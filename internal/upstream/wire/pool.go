@@ -1,0 +1,303 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options bounds a Pool. The zero value is good.
+type Options struct {
+	MaxConns    int           // per scheme and authority, in use and idle; 512 when 0. Further requests queue
+	MaxIdle     int           // per scheme and authority; 64 when 0
+	IdleTimeout time.Duration // 90 s when 0
+	TLS         *tls.Config   // what to trust, for tests; certificates are always verified
+}
+
+const (
+	maxWaiting     = 4096 // per target; more than that is refused at once
+	connectTimeout = 10 * time.Second
+)
+
+var (
+	errPoolClosed = errors.New("the pool is closed")
+	errQueueFull  = errors.New("too many requests wait for a connection")
+)
+
+// Pool is a Client with its own HTTP/1.1 connections. Close it when done.
+type Pool struct {
+	dialer Dial
+	opts   Options
+	rc     recycler
+
+	mu     sync.Mutex
+	hosts  map[string]*host
+	conns  []*conn // all of them, for the watch
+	closed bool
+
+	watch watch
+}
+
+// host is the connections of one scheme and authority.
+type host struct {
+	key     string
+	open    int          // connections, and dials under way; never above MaxConns
+	idle    []*conn      // the one used last is at the end
+	waiters []chan *conn // first come, first served; each takes one value: a connection, or nil for leave to dial
+	hint    atomic.Int32 // the class of buffer the last answer needed
+}
+
+// NewPool returns a pool that connects with dial.
+func NewPool(dial Dial, o Options) *Pool {
+	if o.MaxConns <= 0 {
+		o.MaxConns = 512
+	}
+	if o.MaxIdle <= 0 {
+		o.MaxIdle = 64
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 90 * time.Second
+	}
+	o.TLS = tlsConfig(o.TLS)
+	o.TLS.NextProtos = []string{"http/1.1"}
+	p := &Pool{dialer: dial, opts: o, hosts: map[string]*host{}}
+	p.watch.start(p)
+	return p
+}
+
+func tlsConfig(given *tls.Config) *tls.Config {
+	c := given.Clone()
+	if c == nil {
+		c = &tls.Config{}
+	}
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.InsecureSkipVerify = false
+	if c.ClientSessionCache == nil {
+		c.ClientSessionCache = tls.NewLRUClientSessionCache(256)
+	}
+	return c
+}
+
+// Do implements Client.
+func (p *Pool) Do(ctx context.Context, r *Request) (*Response, error) {
+	head, body, err := r.check()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, ErrDial.Because(err)
+	}
+	if !r.Deadline.IsZero() && !time.Now().Before(r.Deadline) {
+		return nil, ErrDial.Because(context.DeadlineExceeded)
+	}
+	c, reused, err := p.acquire(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	c.begin(ctx, r.Deadline)
+	n, err := c.send(r, head, body)
+	if err != nil && n == 0 && reused && c.intact() {
+		// Not a byte was taken, so the request may go out on another connection.
+		if c, err = p.replace(ctx, r, c); err != nil {
+			return nil, err
+		}
+		c.begin(ctx, r.Deadline)
+		n, err = c.send(r, head, body)
+	}
+	if err != nil {
+		return p.early(c, n, err)
+	}
+	hint := &c.host.hint
+	resp := p.rc.response(c, classes[hint.Load()])
+	resp.hint = hint
+	if err := resp.readHead(); err != nil {
+		resp.Release()
+		return nil, err
+	}
+	return resp, nil
+}
+
+// early handles a request that could not be written whole. A server may refuse
+// a large body before it has read it; then its answer counts.
+func (p *Pool) early(c *conn, sent int, err error) (*Response, error) {
+	err = c.fault(err)
+	if sent == 0 && c.secure == nil {
+		c.finish(false)
+		return nil, ErrDial.Because(err)
+	}
+	resp := p.rc.response(c, classes[0])
+	resp.spoiled = true
+	if resp.readHead() == nil && resp.Status >= 400 {
+		return resp, nil
+	}
+	resp.Release()
+	return nil, err
+}
+
+// acquire returns a connection that is alive as far as can be told without
+// sending; reused says that it has been used before.
+func (p *Pool) acquire(ctx context.Context, r *Request) (c *conn, reused bool, err error) {
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, false, ErrDial.Because(errPoolClosed)
+		}
+		h := p.hosts[r.Target.key]
+		if h == nil {
+			h = &host{key: r.Target.key}
+			p.hosts[h.key] = h
+		}
+		if n := len(h.idle); n > 0 {
+			c = h.idle[n-1]
+			h.idle[n-1] = nil
+			h.idle = h.idle[:n-1]
+			p.mu.Unlock()
+		} else if h.open < p.opts.MaxConns {
+			h.open++
+			p.mu.Unlock()
+			c, err = p.dial(ctx, r, h)
+			return c, false, err
+		} else {
+			if c, err = p.wait(ctx, r, h); err != nil { // unlocks
+				return nil, false, err
+			}
+			if c == nil {
+				c, err = p.dial(ctx, r, h)
+				return c, false, err
+			}
+		}
+		if c.alive() {
+			return c, true, nil
+		}
+		p.discard(c)
+	}
+}
+
+// wait queues for a connection or, with a nil result, for leave to dial. It is
+// called with the lock and gives it up.
+func (p *Pool) wait(ctx context.Context, r *Request, h *host) (*conn, error) {
+	if len(h.waiters) >= maxWaiting {
+		p.mu.Unlock()
+		return nil, ErrDial.Because(errQueueFull)
+	}
+	w := make(chan *conn, 1)
+	h.waiters = append(h.waiters, w)
+	p.mu.Unlock()
+
+	ctx, cancel := withDeadline(ctx, r.Deadline)
+	defer cancel()
+	select {
+	case c := <-w:
+		return c, nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	for i, other := range h.waiters {
+		if other == w {
+			h.waiters = append(h.waiters[:i], h.waiters[i+1:]...)
+			p.mu.Unlock()
+			return nil, ErrDial.Because(ctx.Err())
+		}
+	}
+	p.mu.Unlock()
+	if c := <-w; c != nil { // it was served in the same moment: pass it on
+		p.put(c)
+	} else {
+		p.leave(h)
+	}
+	return nil, ErrDial.Because(ctx.Err())
+}
+
+// put makes a connection idle, or gives it to whoever waits first.
+func (p *Pool) put(c *conn) {
+	h := c.host
+	p.mu.Lock()
+	switch {
+	case p.closed:
+	case len(h.waiters) > 0:
+		h.serve(c)
+		p.mu.Unlock()
+		return
+	case len(h.idle) < p.opts.MaxIdle:
+		c.idleSince = p.watch.clock.Load()
+		h.idle = append(h.idle, c)
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	p.discard(c)
+}
+
+// discard closes a connection that is not idle and frees its place.
+func (p *Pool) discard(c *conn) {
+	p.drop(c)
+	p.leave(c.host)
+}
+
+// drop closes a connection and keeps its place.
+func (p *Pool) drop(c *conn) {
+	c.tcp.Close() // without a TLS farewell, which could block
+	p.mu.Lock()
+	last := len(p.conns) - 1
+	p.conns[c.index] = p.conns[last]
+	p.conns[c.index].index = c.index
+	p.conns[last] = nil
+	p.conns = p.conns[:last]
+	p.mu.Unlock()
+}
+
+// leave gives the place of one connection to whoever waits first, or frees it.
+func (p *Pool) leave(h *host) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(h.waiters) > 0 {
+		h.serve(nil)
+		return
+	}
+	if h.open--; h.open == 0 && p.hosts[h.key] == h {
+		delete(p.hosts, h.key)
+	}
+}
+
+func (h *host) serve(c *conn) {
+	w := h.waiters[0]
+	h.waiters[0] = nil
+	h.waiters = h.waiters[1:]
+	w <- c
+}
+
+// Stats is how many connections a pool has.
+type Stats struct{ Open, Idle, Waiting int }
+
+// Stats counts over all targets.
+func (p *Pool) Stats() (s Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.hosts {
+		s.Open += h.open
+		s.Idle += len(h.idle)
+		s.Waiting += len(h.waiters)
+	}
+	return s
+}
+
+// Close closes idle connections, refuses new requests and ends the watch once
+// the requests under way have ended. It does not wait for them.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	var idle []*conn
+	for _, h := range p.hosts {
+		idle = append(idle, h.idle...)
+		h.idle = nil
+	}
+	p.mu.Unlock()
+	for _, c := range idle {
+		p.discard(c)
+	}
+	p.watch.nudge()
+}
