@@ -23,7 +23,9 @@ func call(text string) string {
 	return `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"search","arguments":{"text":"` + text + `"}}}`
 }
 
-func fill(unit string, size int) string { return strings.Repeat(unit, size/len(unit)+1)[:size/len(unit)*len(unit)] }
+func fill(unit string, size int) string {
+	return strings.Repeat(unit, size/len(unit)+1)[:size/len(unit)*len(unit)]
+}
 
 // The hot path's budget: 0.6 us for a small message, 1 ns a byte for long texts.
 func BenchmarkScan(b *testing.B) {
@@ -56,7 +58,7 @@ func BenchmarkScanReply(b *testing.B) {
 
 func BenchmarkHostile(b *testing.B) {
 	var keys strings.Builder
-	for i := range 300_000 {
+	for i := range 65_000 {
 		if i > 0 {
 			keys.WriteByte(',')
 		}

@@ -83,6 +83,7 @@ func (e *Envelope) reset() {
 type Limits struct {
 	Depth   int // nesting of objects and arrays; 64 for Scan, 256 for ScanReply
 	IDBytes int // raw length of an id; 1024
+	Keys    int // keys of an object and of those around it, where keys are compared; 65,536
 }
 
 // The defaults of Limits, and the most entries a batch may have.
@@ -90,6 +91,7 @@ const (
 	DefaultDepth      = 64
 	DefaultReplyDepth = 256
 	DefaultIDBytes    = 1024
+	DefaultKeys       = 65_536
 	MaxBatch          = 100
 
 	maxDepth       = 10_000 // the recursion's own bound, whatever a caller asks for
@@ -103,6 +105,9 @@ func (l Limits) or(depth int) Limits {
 	l.Depth = min(l.Depth, maxDepth)
 	if l.IDBytes <= 0 {
 		l.IDBytes = DefaultIDBytes
+	}
+	if l.Keys <= 0 {
+		l.Keys = DefaultKeys
 	}
 	return l
 }

@@ -67,6 +67,7 @@ const (
 	flawDepth
 	flawTrailing
 	flawSize
+	flawKeys
 	firstShapeFlaw // from here on the JSON is readable and the message is not JSON-RPC
 	flawDuplicate
 	flawFolded
@@ -100,6 +101,7 @@ var flawTexts = [...]string{
 	flawDepth:      "objects and arrays are nested too deeply",
 	flawTrailing:   "something follows the message",
 	flawSize:       "it is too large",
+	flawKeys:       "an object has too many keys",
 	flawDuplicate:  "an object has the same key twice",
 	flawFolded:     "a key differs from a known one only in its letters' case or form",
 	flawNUL:        "a key or a name holds a NUL character",

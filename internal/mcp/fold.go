@@ -1,8 +1,8 @@
 package mcp
 
 import (
-	"bytes"
 	"strings"
+	"unicode/utf8"
 )
 
 // The keys that must not be met in another form, by level. Each is its own
@@ -51,23 +51,56 @@ func equalLower(form string, key []byte) bool {
 	return true
 }
 
-// wideForms are the characters that some case mapping turns into ASCII letters:
-// long s, the Kelvin sign, dotted and dotless i, and ligatures.
-var wideForms = []string{
-	"\u017f", "s", "\u212a", "k", "\u0130", "i", "\u0131", "i", "\u0307", "",
-	"\u00df", "ss", "\u1e9e", "ss", "\ufb00", "ff", "\ufb01", "fi", "\ufb02", "fl",
-	"\ufb03", "ffi", "\ufb04", "ffl", "\ufb05", "st", "\ufb06", "st",
+// narrow returns the ASCII letters that some case mapping makes of a character
+// beyond ASCII: long s, the Kelvin sign, dotted and dotless i, and ligatures.
+func narrow(r rune) (string, bool) {
+	switch r {
+	case '\u017f':
+		return "s", true
+	case '\u212a':
+		return "k", true
+	case '\u0130', '\u0131':
+		return "i", true
+	case '\u0307': // the dot that lower-casing a dotted I leaves behind
+		return "", true
+	case '\u00df', '\u1e9e':
+		return "ss", true
+	case '\ufb00':
+		return "ff", true
+	case '\ufb01':
+		return "fi", true
+	case '\ufb02':
+		return "fl", true
+	case '\ufb03':
+		return "ffi", true
+	case '\ufb04':
+		return "ffl", true
+	case '\ufb05', '\ufb06':
+		return "st", true
+	}
+	return "", false
 }
 
+// resemblesWide is resembles for keys that are not ASCII only.
 func resemblesWide(forms []string, key []byte) bool {
-	if len(key) > 4*len(MetaClientCapabilities) {
+	var buf [3 * len(MetaClientCapabilities)]byte
+	if len(key) > len(buf) {
 		return false
 	}
-	for i := 0; i < len(wideForms); i += 2 {
-		key = bytes.ReplaceAll(key, []byte(wideForms[i]), []byte(wideForms[i+1]))
+	ascii := buf[:0]
+	for _, r := range string(key) {
+		text, ok := narrow(r)
+		switch {
+		case r < utf8.RuneSelf:
+			ascii = append(ascii, byte(r))
+		case !ok:
+			return false // no mapping makes this an ASCII letter
+		default:
+			ascii = append(ascii, text...)
+		}
 	}
 	for _, form := range forms {
-		if len(form) == len(key) && equalLower(form, key) {
+		if len(form) == len(ascii) && equalLower(form, ascii) {
 			return true
 		}
 	}

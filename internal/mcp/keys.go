@@ -56,6 +56,10 @@ func (s *scanner) unique(f *frame, key Span) bool {
 		s.fail(flawNUL, key.Start)
 		return false
 	}
+	if len(k.refs) >= s.lim.Keys {
+		s.fail(flawKeys, key.Start)
+		return false
+	}
 	ref := keyRef{start: uint32(key.Start + 1), end: uint32(key.End - 1)}
 	text := s.b[ref.start:ref.end]
 	if s.marks&escaped != 0 {
