@@ -24,7 +24,8 @@ CREATE TABLE users (
 
 CREATE TABLE memberships (
   organization_id TEXT NOT NULL REFERENCES organizations(id), user_id TEXT NOT NULL REFERENCES users(id),
-  role TEXT NOT NULL, active BOOLEAN NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL,
+  role TEXT NOT NULL, active BOOLEAN NOT NULL, seat BOOLEAN NOT NULL DEFAULT TRUE, -- end users take no seat of the plan
+  created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL,
   PRIMARY KEY (organization_id, user_id));
 CREATE INDEX memberships_user ON memberships (user_id);
 
@@ -67,6 +68,8 @@ CREATE TABLE keys (
   created_at BIGINT NOT NULL, expires_at BIGINT, last_used_at BIGINT, revoked_at BIGINT, replaced_by TEXT);
 CREATE INDEX keys_user ON keys (user_id);
 CREATE INDEX keys_organization ON keys (organization_id);
+-- An account has one key.
+CREATE UNIQUE INDEX keys_account ON keys (account_id) WHERE kind = 'account' AND revoked_at IS NULL;
 
 -- Workspaces, the catalog, servers.
 CREATE TABLE workspaces (
@@ -82,7 +85,7 @@ CREATE UNIQUE INDEX workspaces_default ON workspaces (organization_id) WHERE is_
 CREATE TABLE services (
   id TEXT PRIMARY KEY, tenant_id TEXT, organization_id TEXT REFERENCES organizations(id), slug TEXT NOT NULL, name TEXT NOT NULL,
   description TEXT NOT NULL, version TEXT NOT NULL, private BOOLEAN NOT NULL, -- made with a server, shown only to its organization
-  transport TEXT NOT NULL, url TEXT, headers BYTEA, command TEXT, era TEXT NOT NULL, timeout_ms BIGINT NOT NULL,
+  transport TEXT NOT NULL, url TEXT, headers BYTEA, header_names TEXT NOT NULL, command TEXT, era TEXT NOT NULL, timeout_ms BIGINT NOT NULL,
   config_scope TEXT NOT NULL, config_schema TEXT, capabilities TEXT NOT NULL,
   price BIGINT NOT NULL, read_price BIGINT NOT NULL, charge_rejected BOOLEAN NOT NULL, revision BIGINT NOT NULL,
   created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, removed_at BIGINT,

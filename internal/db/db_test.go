@@ -1,0 +1,189 @@
+package db_test
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"headgate/internal/db"
+	"headgate/internal/testkit"
+)
+
+func counters(t *testing.T, s *db.Store) int64 {
+	t.Helper()
+	return testkit.Must(db.Value[int64](t.Context(), s, `SELECT COUNT(*) FROM counters`))(t)
+}
+
+const insert = `INSERT INTO counters (name, value) VALUES ($1, $2)`
+
+func TestTx(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
+		ctx := t.Context()
+		t.Run("a failing transaction leaves nothing and announces nothing", func(t *testing.T) {
+			var heard []string
+			s.OnChange(func(kind, ref string) { heard = append(heard, kind+" "+ref) })
+			boom := errors.New("boom")
+			err := s.Tx(ctx, func(tx *db.Tx) error {
+				tx.Changed("thing", "1")
+				testkit.Must(db.Exec(ctx, tx, insert, "a", 1))(t)
+				return boom
+			})
+			if !errors.Is(err, boom) || counters(t, s) != 0 || heard != nil {
+				t.Fatalf("%v, heard %v", err, heard)
+			}
+			testkit.Must0(t, s.Tx(ctx, func(tx *db.Tx) error {
+				tx.Changed("thing", "2")
+				_, err := db.Exec(ctx, tx, insert, "a", 1)
+				return err
+			}))
+			testkit.Equal(t, heard, []string{"thing 2"})
+		})
+		t.Run("a panic rolls back", func(t *testing.T) {
+			func() {
+				defer func() { _ = recover() }()
+				_ = s.Tx(ctx, func(tx *db.Tx) error {
+					testkit.Must(db.Exec(ctx, tx, insert, "p", 1))(t)
+					panic("x")
+				})
+			}()
+			if counters(t, s) != 1 {
+				t.Fatal("the row of the panicking transaction is there")
+			}
+		})
+		t.Run("duplicates and refused rows have one name on both engines", func(t *testing.T) {
+			_, err := db.Exec(ctx, s, insert, "a", 1)
+			if !errors.Is(err, db.ErrDuplicate) {
+				t.Fatalf("got %v", err)
+			}
+			_, err = db.Exec(ctx, s, `INSERT INTO memberships (organization_id, user_id, role, active, created_at, updated_at) VALUES ('x', 'y', 'owner', TRUE, 0, 0)`)
+			if !errors.Is(err, db.ErrRefused) {
+				t.Fatalf("got %v", err)
+			}
+			_, err = db.Value[int64](ctx, s, `SELECT value FROM counters WHERE name = 'none'`)
+			if !errors.Is(err, db.ErrNone) {
+				t.Fatalf("got %v", err)
+			}
+		})
+		t.Run("parameters bind by number, in any order and again", func(t *testing.T) {
+			type pair struct{ a, b, c string }
+			got := testkit.Must(db.One(ctx, s, func(p *pair) []any { return []any{&p.a, &p.b, &p.c} },
+				`SELECT CAST($2 AS TEXT), CAST($1 AS TEXT), CAST($2 AS TEXT)`, "one", "two"))(t)
+			if got != (pair{"two", "one", "two"}) {
+				t.Fatalf("got %+v", got)
+			}
+		})
+		t.Run("fifty writers at once each count", func(t *testing.T) {
+			testkit.Must(db.Exec(ctx, s, insert, "n", 0))(t)
+			var wg sync.WaitGroup
+			for range 50 {
+				wg.Go(func() {
+					if err := s.Tx(ctx, func(tx *db.Tx) error {
+						_, err := db.Value[int64](ctx, tx, `UPDATE counters SET value = value + 1 WHERE name = 'n' RETURNING value`)
+						return err
+					}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if n := testkit.Must(db.Value[int64](ctx, s, `SELECT value FROM counters WHERE name = 'n'`))(t); n != 50 {
+				t.Fatalf("counted %d", n)
+			}
+		})
+		t.Run("times keep milliseconds and NULL is the zero time", func(t *testing.T) {
+			now := time.Now().UTC().Truncate(time.Millisecond)
+			type row struct{ a, b time.Time }
+			got := testkit.Must(db.One(ctx, s, func(r *row) []any { return []any{(*db.Time)(&r.a), (*db.Time)(&r.b)} },
+				`SELECT CAST($1 AS BIGINT), CAST($2 AS BIGINT)`, db.Millis(now), db.Millis(time.Time{})))(t)
+			if !got.a.Equal(now) || !got.b.IsZero() {
+				t.Fatalf("got %+v", got)
+			}
+		})
+	})
+}
+
+var (
+	fastInsert = db.Prepare(insert)
+	fastRead   = db.Prepare(`SELECT name, value FROM counters ORDER BY name`)
+	fastUpdate = db.Prepare(`UPDATE counters SET value = value + 1 WHERE name = $1`)
+)
+
+func TestFast(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
+		ctx := t.Context()
+		testkit.Must0(t, s.Fast(ctx, func(f *db.Fast) error { return f.Queue(fastInsert, 1, "a", int64(1)) }))
+		t.Run("a guard that does not hold rolls everything back", func(t *testing.T) {
+			err := s.Fast(ctx, func(f *db.Fast) error {
+				return errors.Join(f.Queue(fastInsert, 1, "b", int64(1)), f.Queue(fastUpdate, 1, "none"))
+			})
+			if !errors.Is(err, db.ErrGuard) || counters(t, s) != 1 {
+				t.Fatalf("got %v with %d rows", err, counters(t, s))
+			}
+		})
+		t.Run("a duplicate rolls everything back and the lane goes on", func(t *testing.T) {
+			err := s.Fast(ctx, func(f *db.Fast) error {
+				return errors.Join(f.Queue(fastInsert, 1, "c", int64(1)), f.Queue(fastInsert, 1, "a", int64(1)))
+			})
+			if !errors.Is(err, db.ErrDuplicate) || counters(t, s) != 1 {
+				t.Fatalf("got %v", err)
+			}
+			var names []string
+			testkit.Must0(t, s.Fast(ctx, func(f *db.Fast) error {
+				return errors.Join(f.Each(fastRead, func(v []driver.Value) error {
+					names = append(names, v[0].(string))
+					return nil
+				}), f.Queue(fastUpdate, 1, "a"))
+			}))
+			testkit.Equal(t, names, []string{"a"})
+		})
+		t.Run("it and ordinary transactions take turns", func(t *testing.T) {
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					for range 20 {
+						if err := s.Fast(ctx, func(f *db.Fast) error { return f.Queue(fastUpdate, 1, "a") }); err != nil {
+							t.Error(err)
+						}
+						if _, err := db.Exec(ctx, s, `UPDATE counters SET value = value + 1 WHERE name = 'a'`); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if n := testkit.Must(db.Value[int64](ctx, s, `SELECT value FROM counters WHERE name = 'a'`))(t); n != 322 {
+				t.Fatalf("counted %d", n)
+			}
+		})
+	})
+}
+
+func TestOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s := testkit.Must(db.Open(context.Background(), path, db.Options{}))(t)
+	t.Run("a second opener is told who has it", func(t *testing.T) {
+		if _, err := db.Open(context.Background(), path, db.Options{}); !errors.Is(err, db.ErrInUse) {
+			t.Fatalf("got %v", err)
+		}
+	})
+	t.Run("migrating twice does nothing the second time", func(t *testing.T) {
+		if did := testkit.Must(s.Migrate(t.Context()))(t); len(did) == 0 {
+			t.Fatal("nothing was done")
+		}
+		if did := testkit.Must(s.Migrate(t.Context()))(t); len(did) != 0 {
+			t.Fatalf("did %v again", did)
+		}
+	})
+	t.Run("a schema of the future is refused", func(t *testing.T) {
+		testkit.Must(db.Exec(t.Context(), s, `INSERT INTO schema_migrations (version, name, applied_at) VALUES (9999, 'future', 0)`))(t)
+		if _, err := s.Migrate(t.Context()); err == nil {
+			t.Fatal("accepted")
+		}
+	})
+	testkit.Must0(t, s.Close())
+	testkit.Must0(t, testkit.Must(db.Open(context.Background(), path, db.Options{}))(t).Close())
+}
