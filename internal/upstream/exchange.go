@@ -1,0 +1,76 @@
+package upstream
+
+import (
+	"context"
+	"time"
+
+	"headgate/internal/access"
+	"headgate/internal/catalog"
+	"headgate/internal/fault"
+	"headgate/internal/mcp"
+)
+
+// Request is one JSON-RPC request on its way to a server. Its body is already
+// in an era the server speaks and names things as the server does.
+type Request struct {
+	Server   *catalog.Server
+	By       *access.Principal
+	Revision mcp.Revision // of the body
+	Method   string
+	Name     string        // the tool or prompt name or the URI, for headers and timeouts; "" for other methods
+	Body     []byte        // the whole message
+	ID       []byte        // its id, raw
+	Params   []Param       // Mcp-Param-* of the caller, forwarded (modern)
+	Affinity string        // the downstream session; "" shares a session among stateless callers of one principal
+	Client   Client        // what the caller said of itself, for sessions opened on its behalf
+	Timeout  time.Duration // 0: the server's own for this method and name
+}
+
+// Param is a mirrored tool parameter header (SEP-2243): Mcp-Param-<Name>.
+type Param struct{ Name, Value string }
+
+// Client is what a downstream client declared, raw JSON; empty means {}.
+type Client struct {
+	Capabilities []byte
+	Info         []byte
+}
+
+// Sink takes what comes before the answer: progress and log notifications, and
+// requests of a legacy server. An error ends the exchange. The slices are valid
+// only during the call.
+type Sink interface {
+	Event(message []byte, e *mcp.Envelope) error
+}
+
+// Answer is the final message of an exchange, whole: a result or a JSON-RPC
+// error, its id checked.
+type Answer struct {
+	Body     []byte
+	Envelope mcp.Envelope
+	Status   int // HTTP status it came with
+	release  func()
+}
+
+// NewAnswer returns an answer whose Release calls release (which may be nil).
+func NewAnswer(body []byte, e mcp.Envelope, status int, release func()) *Answer {
+	return &Answer{Body: body, Envelope: e, Status: status, release: release}
+}
+
+// Release gives the body's buffer back; Body must not be used afterwards.
+func (a *Answer) Release() {
+	if a != nil && a.release != nil {
+		a.release()
+		a.release = nil
+	}
+}
+
+// Exchanger sends a request and returns its answer: a Hub, or a translator
+// between eras in front of one. Its faults say who is to blame: Kind Upstream,
+// Timeout and Unavailable are the backend's (ErrRejected the caller's).
+type Exchanger interface {
+	Exchange(ctx context.Context, r *Request, sink Sink) (*Answer, error)
+}
+
+// ErrRejected means that the server refused the request with a 4xx status: it
+// worked on it, so it is charged unless the service says otherwise.
+var ErrRejected = fault.New(fault.Upstream, "upstream.rejected", "The MCP server refused the request. Check the arguments and the server's configuration.")
