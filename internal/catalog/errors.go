@@ -1,0 +1,22 @@
+package catalog
+
+import "headgate/internal/fault"
+
+// The faults of this package.
+var (
+	ErrServiceNotFound   = fault.New(fault.NotFound, "catalog.service_not_found", "There is no such service. List the services to see those that you may use.")
+	ErrServerNotFound    = fault.New(fault.NotFound, "catalog.server_not_found", "There is no such server in this workspace. List the servers to see those that you may use.")
+	ErrWorkspaceNotFound = fault.New(fault.NotFound, "catalog.workspace_not_found", "There is no such workspace. List the workspaces of your organization.")
+	ErrDisabled          = fault.New(fault.Conflict, "catalog.disabled", "This server is switched off. Enable it to use it.")
+	ErrUnconfigured      = fault.New(fault.Unconfigured, "catalog.unconfigured", "This service is not configured for you yet. Configure it with the fields of its config schema, then call again.")
+	ErrSlugTaken         = fault.New(fault.Conflict, "catalog.slug_taken", "This slug is in use here. Choose another one.")
+	ErrSlug              = fault.New(fault.Invalid, "catalog.bad_slug", "A slug is 1 to 32 lower-case letters, digits and hyphens, and begins with a letter or digit. The slugs w and t are reserved.")
+	ErrInput             = fault.New(fault.Invalid, "catalog.invalid", "The service or server cannot be saved like this.")
+	ErrTransport         = fault.New(fault.Unsupported, "catalog.transport", "This transport is not available. Register a Streamable HTTP server by its URL.")
+	ErrSchema            = fault.New(fault.Invalid, "catalog.bad_schema", "The config schema cannot be used. Give a JSON Schema (2020-12) of an object.")
+	ErrConfig            = fault.New(fault.Invalid, "catalog.bad_config", "The configuration does not match the service's config schema. Correct the listed fields.")
+	ErrHeader            = fault.New(fault.Invalid, "catalog.bad_header", "A header of this server cannot be used.")
+	ErrPrice             = fault.New(fault.Invalid, "catalog.bad_price", "A price is a whole number of credits from 0 to 1,000,000,000.")
+	ErrNotSeller         = fault.New(fault.Forbidden, "catalog.not_seller", "Prices are set by the seller. Leave them out, or ask whoever sells you this plan.")
+	ErrTooMany           = fault.New(fault.Unpaid, "catalog.too_many_services", "Your plan has no room for another service. Remove one or change the plan.")
+)
