@@ -103,7 +103,7 @@ func (p *Program) records() []byte {
 			out = binary.LittleEndian.AppendUint64(out, w)
 		}
 	}
-	put(uint64(recordAt(1)), place(p.failure))
+	put(uint64(recordAt(1)), place(p.failure), p.word0)
 	for i, op := range p.ops {
 		following := uint64(recordAt(i + 2))
 		result, then, orElse := op.result, following, place(op.orElse)

@@ -28,6 +28,7 @@ type Program struct {
 	ops     []*Op
 	data    []byte
 	failure *Label
+	word0   uint64
 	strings map[string]Ref
 }
 
@@ -141,13 +142,13 @@ func (p *Program) Mark(l *Label) {
 	l.at, l.marked = recordAt(len(p.ops)+1), true
 }
 
-// OnFailure says where a call goes that fails and has no Else. The record and
-// the error number are found at Failure.
-func (p *Program) OnFailure(l *Label) { p.failure = l }
+// OnFailure says where a call goes that fails and has no Else, and gives the
+// first word of what is then found at Failure.
+func (p *Program) OnFailure(l *Label, word uint64) { p.failure, p.word0 = l, word }
 
-// Failure is the address of two words: the failed record and its error number.
-// The word before them is free for the use of the program.
-func (p *Program) Failure() Ref { return recordBase + 24 }
+// Failure is the address of three words: OnFailure's, the failed record, and
+// its error number.
+func (p *Program) Failure() Ref { return recordBase + 16 }
 
 // StepName returns the name of the record at the address, or "".
 func (p *Program) StepName(record uint64) string {
@@ -169,6 +170,9 @@ func (p *Program) Steps() []string {
 
 // Arg is the address of an argument, for another call's result to go Into.
 func (o *Op) Arg(i int) Ref { return o.at + 8 + Ref(i)*8 }
+
+// Set changes an argument, for addresses that are known only later.
+func (o *Op) Set(i int, a Ref) { o.args[i] = uint64(a) }
 
 // Into stores the result, eight bytes, at the address.
 func (o *Op) Into(at Ref) *Op { o.result = at; return o }

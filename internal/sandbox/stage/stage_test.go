@@ -71,19 +71,19 @@ func TestProgram(t *testing.T) {
 	t.Run("reports the call that failed and why", func(t *testing.T) {
 		p := stage.New()
 		failed := p.Label()
-		p.OnFailure(failed)
+		p.OnFailure(failed, 'F')
 		p.Call("fine", unix.SYS_GETPID)
 		p.Call("open the door", unix.SYS_OPENAT, unix.AT_FDCWD, "/no/such", 0, 0)
 		p.Call("wrong", unix.SYS_EXIT_GROUP, 0)
 		p.Mark(failed)
-		p.Call("report", unix.SYS_WRITE, 1, p.Failure(), 16)
+		p.Call("report", unix.SYS_WRITE, 1, p.Failure(), 24)
 		p.Call("end", unix.SYS_EXIT_GROUP, 127)
 		out, code := run(t, p)
-		if code != 127 || len(out) != 16 {
+		if code != 127 || len(out) != 24 || out[0] != 'F' {
 			t.Fatalf("got %q, exit %d", out, code)
 		}
-		name := p.StepName(binary.LittleEndian.Uint64([]byte(out)))
-		errno := syscall.Errno(binary.LittleEndian.Uint64([]byte(out[8:])))
+		name := p.StepName(binary.LittleEndian.Uint64([]byte(out[8:])))
+		errno := syscall.Errno(binary.LittleEndian.Uint64([]byte(out[16:])))
 		if name != "open the door" || errno != syscall.ENOENT {
 			t.Fatalf("got %q, %v", name, errno)
 		}
