@@ -95,6 +95,7 @@ func (d *Door) Base() string { return d.cfg.Base }
 func (d *Door) Form() Form { return d.cfg.Form }
 
 func (d *Door) serveDocument(w http.ResponseWriter, r *http.Request) {
+	w = claim(w)
 	doc, err := d.document()
 	if err != nil {
 		d.Refuse(w, r, err)

@@ -26,6 +26,8 @@ const (
 
 var errMissing = fault.New(fault.NotFound, "thing.missing", "There is no such thing.")
 
+var errTest = errors.New("broken")
+
 type thing struct {
 	ID    string      `json:"id"`
 	Name  string      `json:"name"`
