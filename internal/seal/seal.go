@@ -10,9 +10,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // ErrOpen means that a blob was not sealed by these keys for this place.
@@ -30,8 +32,15 @@ type box struct {
 }
 
 type pepper struct {
-	id  string
-	key []byte
+	id   string
+	macs *sync.Pool // of *mac: keyed once, because every call's credential is hashed
+}
+
+// mac carries its input and output, so that hashing allocates nothing.
+type mac struct {
+	hash.Hash
+	in  [128]byte
+	out [sha256.Size]byte
 }
 
 type file struct {
@@ -92,7 +101,7 @@ func Parse(text []byte) (*Keys, error) {
 		if err != nil {
 			return nil, err
 		}
-		k.peppers = append(k.peppers, pepper{p.ID, key})
+		k.peppers = append(k.peppers, pepper{p.ID, &sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, key)} }}})
 	}
 	return k, nil
 }
@@ -193,11 +202,18 @@ func (k *Keys) Hashes(secret string) [][32]byte {
 	return sums
 }
 
-func (p pepper) sum(secret string) (out [32]byte) {
-	m := hmac.New(sha256.New, p.key)
-	m.Write([]byte(secret))
-	m.Sum(out[:0])
-	return out
+func (p pepper) sum(secret string) [32]byte {
+	m := p.macs.Get().(*mac)
+	defer p.macs.Put(m)
+	m.Reset()
+	for len(secret) > 0 {
+		n := copy(m.in[:], secret)
+		m.Write(m.in[:n])
+		secret = secret[n:]
+	}
+	m.Sum(m.out[:0])
+	clear(m.in[:]) // keep no credential longer than it takes
+	return m.out
 }
 
 // Derive returns 32 bytes for a purpose ("cursor", "request-state"), stable
