@@ -8,7 +8,6 @@
 // its own answer from everybody else's.
 //
 // It promises to be exact where a gateway must be (ids, framing, events) and
-// trusts its callers otherwise: it scans JSON without checking it, and
-// believes in Content-Length. It listens on loopback, and Close ends
+// trusts its callers otherwise: it scans JSON without checking it. It listens on loopback, and Close ends
 // everything it started.
 package rawmcp

@@ -1,6 +1,7 @@
 package rawmcp
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"slices"
@@ -127,7 +128,7 @@ func (s *Server) serve(c net.Conn) {
 		delete(s.conns, c)
 		s.mu.Unlock()
 	}()
-	in := reader{conn: c, buf: make([]byte, 0, 2048)}
+	in := reader{in: bufio.NewReader(c)}
 	var out []byte
 	for {
 		req, err := in.next()
@@ -179,7 +180,7 @@ func (s *Server) message(c net.Conn, req request, out []byte) ([]byte, error) {
 		}
 		return true
 	})
-	modern := string(req.version) >= modernVersion
+	modern := req.version >= modernVersion
 	switch {
 	case len(method) == 0 && len(id) == 0:
 		return failure(out, "400 Bad Request", []byte("null"), -32600, "not a message"), nil

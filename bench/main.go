@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// limit bounds a run, whatever hangs.
+const limit = 20 * time.Minute
+
+func main() {
+	// The kernel ends our children with the thread that started them.
+	runtime.LockOSThread()
+	if len(os.Args) > 1 {
+		if part, ok := parts[os.Args[1]]; ok {
+			exit(part())
+		}
+	}
+	quick := flag.Bool("quick", false, "fewer and shorter rounds: under a minute, for CI")
+	only := flag.String("only", "", "run the measurements whose name matches this regular expression")
+	without := flag.Bool("without-headgate", false, "measure only the baselines")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	exit(run(ctx, options{quick: *quick, only: *only, without: *without}))
+}
+
+type options struct {
+	quick   bool
+	only    string
+	without bool
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// run starts the parts, measures, and prints.
+func run(ctx context.Context, o options) error {
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	b := &bench{
+		ctx: ctx, rounds: 5, round: time.Second, warm: 150 * time.Millisecond,
+		callers: map[*target][]*caller{}, results: map[key][]sample{}, values: map[string][]float64{},
+	}
+	if o.quick {
+		b.rounds, b.round, b.warm = 3, 350*time.Millisecond, 50*time.Millisecond
+	}
+	defer b.stop()
+	if err := b.start(!o.without); err != nil {
+		return err
+	}
+	for _, m := range measurements {
+		if !only.MatchString(m.name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "%s …\n", m.name)
+		if err := m.run(b); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	b.print(os.Stdout)
+	if b.wrong.total() > 0 {
+		return fmt.Errorf("answers were wrong: %s", &b.wrong)
+	}
+	return nil
+}
