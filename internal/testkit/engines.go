@@ -203,11 +203,16 @@ func schemaHash() (string, error) {
 		return "", err
 	}
 	dir := os.DirFS(filepath.Join(root, "internal", "db"))
-	files, err := fs.Glob(dir, "migrations/*.sql")
+	files := []string{"migrate.go"} // it fills in the dialect
+	err = fs.WalkDir(dir, "migrations", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, name)
+		}
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
-	files = append(files, "migrate.go") // it fills in the dialect
 	h := sha256.New()
 	for _, name := range files {
 		text, err := fs.ReadFile(dir, name)

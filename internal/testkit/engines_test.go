@@ -11,7 +11,7 @@ func TestEachEngine(t *testing.T) {
 	var engines []string
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		engines = append(engines, s.Engine().String())
-		known := testkit.Must(db.Migrations())(t)
+		known := testkit.Must(db.Migrations(db.Main))(t)
 		applied := testkit.Must(db.Value[int64](t.Context(), s, `SELECT COUNT(*) FROM schema_migrations`))(t)
 		if int(applied) != len(known) || applied == 0 {
 			t.Errorf("%d migrations applied, want %d", applied, len(known))
