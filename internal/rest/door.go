@@ -32,9 +32,10 @@ type Config struct {
 	// a Limit above 0 is shown in X-RateLimit-*, on refusals too.
 	Limit func(r *http.Request, p *access.Principal) (Quota, error)
 
-	// AllowOrigin judges the Origin of browsers, for a door that other sites'
-	// pages call. The door then answers CORS itself; its Mount must leave
-	// origins to it. Nil: the server's allowlist is the only judge.
+	// AllowOrigin judges the Origin ("" when there is none) once the principal
+	// is known, for a door that other sites' pages call. The door then answers
+	// CORS itself; its server.Route must leave origins to it (OwnOrigin). Nil:
+	// the server's allowlist is the only judge.
 	AllowOrigin func(r *http.Request, p *access.Principal, origin string) bool
 
 	Idempotency IdempotencyStore // nil: no operation may be Idempotent
@@ -109,8 +110,11 @@ func (d *Door) serveDocument(w http.ResponseWriter, r *http.Request) {
 // methods included.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, r = d.identify(w, r)
-	if d.cfg.AllowOrigin != nil && preflight(w, r) {
-		return
+	if d.cfg.AllowOrigin != nil {
+		crossOrigin(w.Header(), r.Header.Get("Origin"))
+		if preflight(w, r) {
+			return
+		}
 	}
 	if err := d.cfg.Credentials.CheckURL(r.URL); err != nil {
 		d.Refuse(w, r, err)

@@ -216,6 +216,14 @@ func TestOrigins(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no origin is judged too", func(t *testing.T) {
+		wantFailure(t, f.call("GET", "/v1/things", ""), 403, "AUTH_INSUFFICIENT_SCOPE")
+	})
+	t.Run("a page can read that its credential is no good", func(t *testing.T) {
+		w := f.call("GET", "/v1/things", "", "Authorization: Bearer expired", "Origin: https://good.test")
+		wantFailure(t, w, 401, "AUTH_TOKEN_INVALID")
+		testkit.Equal(t, w.Header().Get("Access-Control-Allow-Origin"), "https://good.test")
+	})
 	t.Run("a preflight needs no credential", func(t *testing.T) {
 		w := f.call("OPTIONS", "/v1/things", "", "-Authorization", "Origin: https://any.test", "Access-Control-Request-Method: POST")
 		if w.Code != 204 || !strings.Contains(w.Header().Get("Access-Control-Allow-Headers"), "X-API-Key") {

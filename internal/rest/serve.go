@@ -75,11 +75,9 @@ func (d *Door) admit(st *state, w http.ResponseWriter, r *http.Request) error {
 	if p != nil {
 		st.info.Principal = p.ID
 	}
-	if origin := r.Header.Get("Origin"); origin != "" && d.cfg.AllowOrigin != nil {
-		if !d.cfg.AllowOrigin(r, p, origin) {
-			return ErrOrigin
-		}
-		allowOrigin(w.Header(), origin)
+	if d.cfg.AllowOrigin != nil && !d.cfg.AllowOrigin(r, p, r.Header.Get("Origin")) {
+		w.Header().Del("Access-Control-Allow-Origin")
+		return ErrOrigin
 	}
 	if d.cfg.Limit != nil {
 		q, err := d.cfg.Limit(r, p)

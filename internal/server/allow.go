@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"headgate/internal/fault"
@@ -44,10 +45,11 @@ func newAllowlist(cfg Config) (allowlist, []error) {
 	}
 	for _, h := range cfg.Hosts {
 		h = strings.ToLower(h)
-		if name, _ := splitHost(h); !validName(name) {
-			if _, err := netip.ParseAddr(name); err != nil {
-				errs = append(errs, fmt.Errorf("hosts: %q is no host or host:port", h))
-			}
+		name, port := splitHost(h)
+		_, badPort := strconv.ParseUint(port, 10, 16)
+		_, badAddr := netip.ParseAddr(name)
+		if port != "" && badPort != nil || badAddr != nil && !validName(name) {
+			errs = append(errs, fmt.Errorf("hosts: %q is no host or host:port", h))
 		}
 		a.hosts[h] = true
 	}

@@ -50,6 +50,10 @@ type Route struct {
 	// OwnHeaders says that the handler is no API: it sets the
 	// Content-Security-Policy and Cache-Control of its pages itself.
 	OwnHeaders bool
+
+	// Quiet makes events of requests that went well Debug: the Gateway's calls
+	// have a log of their own.
+	Quiet bool
 }
 
 // Server is one running process's listeners. Make it with New.
@@ -97,7 +101,7 @@ func New(cfg Config, routes ...Route) (*Server, error) {
 		errs = append(errs, err)
 	}
 	probe := http.HandlerFunc(s.health)
-	routes = append(slices.Clone(routes), Route{Prefix: "/healthz", Handler: probe}, Route{Prefix: "/readyz", Handler: probe})
+	routes = append(slices.Clone(routes), Route{Prefix: "/healthz", Handler: probe, Quiet: true}, Route{Prefix: "/readyz", Handler: probe, Quiet: true})
 	for _, r := range routes {
 		if !strings.HasPrefix(r.Prefix, "/") || r.Handler == nil {
 			errs = append(errs, fmt.Errorf("route %q needs a path and a handler", r.Prefix))

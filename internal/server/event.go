@@ -29,7 +29,7 @@ func (s *Server) event(x *exchange, r *http.Request, rt *route, took time.Durati
 		level = slog.LevelError
 	case x.status >= 500:
 		level = slog.LevelWarn
-	case rt != nil && rt.probe():
+	case rt != nil && rt.Quiet && x.status < 400:
 		level = slog.LevelDebug
 	}
 	ctx := x.carrier.Context

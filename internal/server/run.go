@@ -107,8 +107,6 @@ func (s *Server) shutdown(ctx context.Context, servers []*http.Server) error {
 	return errors.Join(errs...)
 }
 
-func (r *route) probe() bool { return r.Prefix == "/healthz" || r.Prefix == "/readyz" }
-
 // health answers the probes. Their text is fixed; why it is not ready is in
 // the log.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
