@@ -24,7 +24,9 @@ var bars = []bar{
 	shareBar(c64Small, durable, direct, 0.30, 0.40),
 	{name: "CPU per call, " + c16Small, unit: " ms", floor: 0.105, goal: 0.063, atMost: true,
 		value: func(b *bench) float64 { return b.cpu(c16Small, durable) }},
+	shareBar(c16Small, durable, nginxed, 0.31, 0.42),
 	shareBar(c16Small, noStore, direct, 0.38, 0.55),
+	shareBar(c16Small, noStore, nginxed, 0.70, 0.97),
 	{name: "added p50 at 300 calls/s", unit: " ms", floor: 0.7, goal: 0.5, atMost: true,
 		value: func(b *bench) float64 { return b.added(durable) }},
 	shareBar(c64Small, onPG, durable, 0.5, 0.8),
@@ -129,17 +131,12 @@ func (b *bench) printSteady(w io.Writer) {
 	}
 }
 
-// number3 writes a figure with about three digits.
+// number3 writes a figure with three digits.
 func number3(v float64) string {
-	switch {
-	case v >= 100:
+	if v >= 1000 {
 		return strconv.FormatFloat(v, 'f', 0, 64)
-	case v >= 10:
-		return strconv.FormatFloat(v, 'f', 1, 64)
-	case v >= 0.1:
-		return strconv.FormatFloat(v, 'f', 2, 64)
 	}
-	return strconv.FormatFloat(v, 'f', 3, 64)
+	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
 // countTools counts the tools of a list by what each has once.

@@ -63,6 +63,7 @@ type target struct {
 	query   string
 	key     string // the API key, if it wants one
 	tool    string // the name of the echo tool there
+	plain   bool   // it is no MCP server: no session
 	process *process
 }
 
@@ -101,6 +102,9 @@ func (t *target) open() (*client, string, error) {
 }
 
 func (t *target) begin(c *client) (string, error) {
+	if t.plain {
+		return "", nil
+	}
 	status, head, body, err := c.exchange(t.request(""), []byte(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}`))
 	if err != nil {
 		return "", err

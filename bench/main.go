@@ -27,7 +27,7 @@ func main() {
 	only := flag.String("only", "", "run the measurements whose name matches this regular expression")
 	without := flag.Bool("without-headgate", false, "measure only the baselines")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

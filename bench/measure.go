@@ -93,7 +93,7 @@ func measureLists(b *bench) error {
 		}
 		b.values["list bytes"] = []float64{float64(bytes)}
 		c := *b.target(proxied)
-		c.name, c.path, c.query = copyOnly, "/copy", fmt.Sprintf("n=%d", bytes)
+		c.name, c.path, c.query, c.plain = copyOnly, "/copy", fmt.Sprintf("n=%d", bytes), true
 		targets = append(targets, &c, b.target(durable))
 		defer b.dismiss(&c)
 	}
