@@ -74,9 +74,7 @@ type Envelope struct {
 
 // reset empties the envelope and keeps its scratch memory.
 func (e *Envelope) reset() {
-	keys := e.keys
-	keys.reset()
-	*e = Envelope{keys: keys}
+	*e = Envelope{keys: e.keys}
 }
 
 // Limits bound a scan. The zero value means the defaults.

@@ -22,13 +22,14 @@ const (
 
 // The faults of this package. Scan refines them with the place and the reason.
 var (
-	ErrUnreadable = fault.New(fault.Invalid, "mcp.unreadable", "The message is not readable JSON. Send one JSON-RPC message in UTF-8.")
-	ErrNotMessage = fault.New(fault.Invalid, "mcp.not_a_message", "The message is not JSON-RPC 2.0 as MCP uses it. Send one request, notification or response.")
-	ErrBadParams  = fault.New(fault.Invalid, "mcp.bad_params", "The params of the message are not as MCP has them. Correct them and send it again.")
-	ErrBatch      = fault.New(fault.Invalid, "mcp.batch", "The message is a batch, which only revision 2025-03-26 has. Send one message at a time.")
-	ErrBadBatch   = fault.New(fault.Invalid, "mcp.bad_batch", "The batch is empty or too long. Send between 1 and 100 messages.")
-	ErrBadHeader  = fault.New(fault.Invalid, "mcp.bad_header", "A mirrored header does not match the message. Send the headers the body calls for.")
-	ErrNotString  = fault.New(fault.Invalid, "mcp.not_a_string", "A text was expected and something else found. Send a JSON string.")
+	ErrUnreadable    = fault.New(fault.Invalid, "mcp.unreadable", "The message is not readable JSON. Send one JSON-RPC message in UTF-8.")
+	ErrNotMessage    = fault.New(fault.Invalid, "mcp.not_a_message", "The message is not JSON-RPC 2.0 as MCP uses it. Send one request, notification or response.")
+	ErrBadParams     = fault.New(fault.Invalid, "mcp.bad_params", "The params of the message are not as MCP has them. Correct them and send it again.")
+	ErrBatch         = fault.New(fault.Invalid, "mcp.batch", "The message is a batch, which only revision 2025-03-26 has. Send one message at a time.")
+	ErrBadBatch      = fault.New(fault.Invalid, "mcp.bad_batch", "The batch is empty or too long. Send between 1 and 100 messages.")
+	ErrBadHeader     = fault.New(fault.Invalid, "mcp.bad_header", "A mirrored header does not match the message. Send the headers the body calls for.")
+	ErrBadAnnotation = fault.New(fault.Invalid, "mcp.bad_annotation", "The tool's input schema has an x-mcp-header the specification does not allow. Ask the server's owner to correct it.")
+	ErrNotString     = fault.New(fault.Invalid, "mcp.not_a_string", "A text was expected and something else found. Send a JSON string.")
 )
 
 // RPCCode returns the JSON-RPC code an error of this package is answered with,

@@ -228,6 +228,47 @@ func TestScanReplyRefuses(t *testing.T) {
 	}
 }
 
+// Folding is not only ASCII: each of these is a known key to some parser.
+func TestScanRefusesLookAlikes(t *testing.T) {
+	known := []string{
+		"jsonrpc", "id", "method", "params", "result", "error", "name", "uri", "arguments", "_meta", "cursor",
+		"requestState", "inputResponses", "taskId", "requestId", "progressToken",
+	}
+	forms := map[string][]string{"s": {"ſ"}, "k": {"\u212a"}, "i": {"ı", "İ"}, "ss": {"ß", "ẞ"}, "st": {"ﬅ", "ﬆ"}, "ff": {"ﬀ"}, "fi": {"ﬁ"}, "fl": {"ﬂ"}, "ffi": {"ﬃ"}, "ffl": {"ﬄ"}}
+	for i, key := range known {
+		alike := []string{strings.ToUpper(key), strings.ToUpper(key[:1]) + key[1:], strings.ToUpper(key[:len(key)-1]) + key[len(key)-1:]}
+		for plain, odd := range forms {
+			for _, o := range odd {
+				alike = append(alike, strings.ReplaceAll(key, plain, o), strings.ReplaceAll(strings.ToLower(key), plain, o))
+			}
+		}
+		for _, a := range alike {
+			if a == key {
+				continue
+			}
+			text := params(`"` + a + `":"x"`)
+			if i < 6 {
+				text = `{"jsonrpc":"2.0","id":1,"method":"x","` + a + `":"x"}`
+			}
+			var e mcp.Envelope
+			if err := mcp.Scan([]byte(text), &e, mcp.Limits{}); !errors.Is(err, mcp.ErrNotMessage) {
+				t.Errorf("%s for %s: got %v", a, key, err)
+			}
+		}
+	}
+}
+
+func TestRPCCode(t *testing.T) {
+	for err, want := range map[error]int{
+		mcp.ErrUnreadable: -32700, mcp.ErrNotMessage: -32600, mcp.ErrBatch: -32600, mcp.ErrBadBatch: -32600,
+		mcp.ErrBadParams: -32602, mcp.ErrNotString: -32602, mcp.ErrBadHeader: -32020, mcp.ErrBadAnnotation: -32603, errors.New("x"): -32603,
+	} {
+		if got := mcp.RPCCode(fmt.Errorf("read: %w", err)); got != want {
+			t.Errorf("%v: got %d", err, got)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	var e mcp.Envelope
 	for why, row := range map[string]struct {

@@ -9,7 +9,8 @@ import (
 
 const (
 	fewKeys     = 16   // up to here every key is compared with every other
-	keptKeys    = 4096 // scratch beyond this is given back after a message
+	keptKeys    = 4096 // scratch beyond these is given back after a message
+	keptBytes   = 16 << 10
 	escapedFlag = 1 << 31
 )
 
@@ -39,11 +40,12 @@ func (k *keySet) close(f *frame) {
 	k.refs, k.slots = k.refs[:f.refs], k.slots[:f.slots]
 }
 
-func (k *keySet) reset() {
+// clear empties the set, and gives back what a hostile message made it take.
+func (k *keySet) clear() {
 	if cap(k.refs) > keptKeys {
 		k.refs, k.slots = nil, nil
 	}
-	if cap(k.a)+cap(k.b) > keptKeys {
+	if cap(k.a)+cap(k.b) > keptBytes {
 		k.a, k.b = nil, nil
 	}
 	k.refs, k.slots = k.refs[:0], k.slots[:0]

@@ -21,7 +21,9 @@ func ScanReply(b []byte, e *Envelope, lim Limits) error {
 func scan(b []byte, e *Envelope, s scanner) error {
 	e.reset()
 	s.keys = &e.keys
-	if s.message() {
+	ok := s.message()
+	e.keys.clear()
+	if ok {
 		return nil
 	}
 	id := e.ID

@@ -80,6 +80,38 @@ func TestScan(t *testing.T) {
 			t.Fatalf("the strict scan took a duplicate: %v", err)
 		}
 	})
+	t.Run("reads every kind of result and notification", func(t *testing.T) {
+		for _, want := range []string{mcp.ResultComplete, mcp.ResultInputRequired, mcp.ResultTask, "com.example/other"} {
+			e, _ := scan(t, `{"jsonrpc":"2.0","id":1,"result":{"resultType":"`+want+`","_meta":{"io.modelcontextprotocol/subscriptionId":9}}}`)
+			if e.ResultType != want || e.SubscriptionID.Empty() || !e.Kind.IsReply() {
+				t.Errorf("got %+v", e)
+			}
+		}
+		e, b := scan(t, `{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b","_meta":{"io.modelcontextprotocol/subscriptionId":"s"}}}`)
+		wantSpan(t, b, "subscription", e.SubscriptionID, `"s"`)
+		wantSpan(t, b, "uri", e.URI, `"a:b"`)
+		e, b = scan(t, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}`)
+		wantSpan(t, b, "request", e.RequestID, `3`)
+		e, b = scan(t, `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p","progress":1}}`)
+		wantSpan(t, b, "progress", e.Progress, `"p"`)
+		if !e.ProgressToken.Empty() || e.Kind.IsReply() {
+			t.Errorf("got %+v", e)
+		}
+	})
+	t.Run("reads an error", func(t *testing.T) {
+		e, b := scan(t, `{"jsonrpc":"2.0","id":1,"error":{"data":{"a":1},"message":"no é","code":-32022,"vendor":1}}`)
+		if e.ErrorCode != mcp.CodeUnsupportedVersion || !mcp.Equal(b, e.ErrorMessage, "no é") {
+			t.Errorf("got %+v", e)
+		}
+		wantSpan(t, b, "data", e.ErrorData, `{"a":1}`)
+	})
+	t.Run("knows every revision's name without knowing the future", func(t *testing.T) {
+		for _, want := range []string{"2025-11-25", "2026-07-28", "2031-01-01"} {
+			if e, _ := scan(t, params(`"_meta":{"io.modelcontextprotocol/protocolVersion":"`+want+`"}`)); e.ProtocolVersion != want {
+				t.Errorf("got %q", e.ProtocolVersion)
+			}
+		}
+	})
 	t.Run("means the same when keys, methods and names are escaped", func(t *testing.T) {
 		e, b := scan(t, `{"jsonrpc":"2.0","\u0069d":1,"method":"tools\/call","params":{"n\u0061me":"\u0061"}}`)
 		if e.Method != mcp.MethodToolsCall || !mcp.Equal(b, e.Name, "a") || e.ID.Empty() {

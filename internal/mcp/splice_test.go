@@ -105,12 +105,15 @@ func keysOf(t *rapid.T, b []byte) []string {
 	return keys
 }
 
-func TestCheckTakesWhatEncodingJSONWrites(t *testing.T) {
+func TestCheckAndWalk(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := []byte(blank(t) + jsonText(t, 4) + blank(t))
 		err := mcp.Check(text, mcp.Limits{})
 		if want := strictly(text); (err == nil) != want {
 			t.Fatalf("got %v, want %v: %q", err, want, text)
+		}
+		if diff := cmp.Diff(decode(t, text), walked(text, mcp.Root(text))); diff != "" {
+			t.Fatalf("%q: %s", text, diff)
 		}
 	})
 }

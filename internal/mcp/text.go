@@ -31,9 +31,14 @@ func (s *scanner) text(i int) int {
 		for i+8 <= len(b) {
 			// A byte's top bit ends up set when it is a quote, a control character, a
 			// backslash or not ASCII. A borrow starts only at such a byte, so the lowest is exact.
-			x := binary.LittleEndian.Uint64(b[i:])
-			if m := ((x ^ quotes - 0x21*ones) | (x ^ slash - ones) | x) & highs; m != 0 {
-				i += bits.TrailingZeros64(m) >> 3
+			x := binary.LittleEndian.Uint64(b[i : i+8])
+			m := ((x ^ quotes - 0x21*ones) | (x ^ slash - ones) | x) & highs
+			if m != 0 {
+				n := bits.TrailingZeros64(m) &^ 7
+				i += n >> 3
+				if byte(x>>n) == '"' {
+					return i + 1
+				}
 				break
 			}
 			i += 8
