@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"headgate/internal/access"
@@ -24,7 +23,15 @@ type Membership struct {
 
 // Membership returns a membership, active or not, or ErrNoMember.
 func (s *Service) Membership(ctx context.Context, organization, user string) (*Membership, error) {
-	return s.memberships.Get(ctx, MembershipRef(organization, user))
+	all, err := s.memberships.Get(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := all[organization]
+	if !ok {
+		return nil, ErrNoMember
+	}
+	return m, nil
 }
 
 // RoleOf returns the role a user has in an organization now; ErrNoMember when
@@ -86,7 +93,7 @@ func (s *Service) AddMember(ctx context.Context, tx *db.Tx, by *access.Principal
 	if n == 0 {
 		return ErrMember
 	}
-	tx.Changed(KindMembership, MembershipRef(m.Organization, m.User))
+	tx.Changed(KindMembership, m.User)
 	return s.record(ctx, tx, by, o, "member.add", "user", m.User, map[string]any{"role": m.Role})
 }
 
@@ -208,7 +215,7 @@ func (s *Service) replace(ctx context.Context, tx *db.Tx, by *access.Principal, 
 	if err := keepsOwner(ctx, tx, before); err != nil {
 		return err
 	}
-	tx.Changed(KindMembership, MembershipRef(m.Organization, m.User))
+	tx.Changed(KindMembership, m.User)
 	if before.Active && !m.Active {
 		if err := s.left(ctx, tx, by, m.Organization, m.User); err != nil {
 			return err
@@ -245,7 +252,7 @@ func (s *Service) Remove(ctx context.Context, by *access.Principal, organization
 		if err := keepsOwner(ctx, tx, *m); err != nil {
 			return err
 		}
-		tx.Changed(KindMembership, MembershipRef(organization, user))
+		tx.Changed(KindMembership, user)
 		if err := s.left(ctx, tx, by, organization, user); err != nil {
 			return err
 		}
@@ -336,7 +343,14 @@ func oneMembership(ctx context.Context, q db.Querier, organization, user string)
 	return &m, nil
 }
 
-func splitMembershipRef(ref string) (organization, user string) {
-	organization, user, _ = strings.Cut(ref, "/")
-	return organization, user
+func membershipsOf(ctx context.Context, q db.Querier, user string) (map[string]*Membership, error) {
+	list, err := db.All(ctx, q, (*Membership).fields, `SELECT `+membershipColumns+` FROM memberships WHERE user_id = $1`, user)
+	if err != nil {
+		return nil, fmt.Errorf("memberships: %w", err)
+	}
+	all := make(map[string]*Membership, len(list))
+	for i := range list {
+		all[list[i].Organization] = &list[i]
+	}
+	return all, nil
 }

@@ -12,17 +12,14 @@ import (
 	"headgate/internal/tenancy/recall"
 )
 
-// The kinds of changes this package announces (db.Tx.Changed). The reference
-// is the id; a membership's is MembershipRef.
+// The kinds of changes this package announces (db.Tx.Changed), each with an
+// id; a membership's is its user's.
 const (
 	KindTenant       = "tenant"
 	KindOrganization = "organization"
 	KindPlan         = "plan"
 	KindMembership   = "membership"
 )
-
-// MembershipRef is the reference of a membership in change notices.
-func MembershipRef(organization, user string) string { return organization + "/" + user }
 
 // Tenant is the isolation boundary: one developer company.
 type Tenant struct {
@@ -66,7 +63,7 @@ type Service struct {
 	organizations *recall.Cache[*Organization]
 	slugs         *recall.Cache[string]
 	plans         *recall.Cache[*Plan]
-	memberships   *recall.Cache[*Membership]
+	memberships   *recall.Cache[map[string]*Membership] // by user, then by organization
 
 	found []func(ctx context.Context, tx *db.Tx, by *access.Principal, o *Organization) error
 	leave []func(ctx context.Context, tx *db.Tx, by *access.Principal, organization, user string) error
@@ -92,9 +89,8 @@ func New(store *db.Store, keys *seal.Keys, now func() time.Time) *Service {
 	s.plans = recall.New(store, KindPlan, 1000, now, func(ctx context.Context, ref string) (*Plan, error) {
 		return onePlan(ctx, store, `id = $1`, ref)
 	})
-	s.memberships = recall.New(store, KindMembership, 50_000, now, func(ctx context.Context, ref string) (*Membership, error) {
-		organization, user := splitMembershipRef(ref)
-		return oneMembership(ctx, store, organization, user)
+	s.memberships = recall.New(store, KindMembership, 50_000, now, func(ctx context.Context, ref string) (map[string]*Membership, error) {
+		return membershipsOf(ctx, store, ref)
 	})
 	return s
 }
