@@ -20,8 +20,8 @@ var arrows = map[string]string{
 	"jobs":     "db fault id",
 	"sandbox":  "fault netguard sandbox/*", "sandbox/*": "fault netguard sandbox/*",
 
-	"activity":        "access db fault id",
-	"tenancy":         "access activity db fault id tenancy/*",
+	"activity":        "access db fault id server/request",
+	"tenancy":         "access activity db fault id seal tenancy/*",
 	"tenancy/*":       "db fault",
 	"identity":        "access activity db fault id seal tenancy tenancy/* identity/*",
 	"identity/*":      "fault identity",
@@ -48,7 +48,7 @@ var arrows = map[string]string{
 	"app":             "*",
 	"cli":             "app client id fault diagnosis rest cli/* db settings mcp sandbox",
 	"settings":        "fault netguard",
-	"testkit":         "db testkit/*",
+	"testkit":         "db fault testkit/*",
 	"testkit/*":       "* testkit",
 }
 

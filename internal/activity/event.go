@@ -11,6 +11,7 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/db"
 	"headgate/internal/id"
+	"headgate/internal/server/request"
 )
 
 // Installation is the tenant of events that belong to no tenant.
@@ -31,10 +32,20 @@ func WithOrigin(ctx context.Context, o Origin) context.Context {
 	return context.WithValue(ctx, originKey{}, o)
 }
 
-// OriginOf returns the origin in the context, empty when there is none.
+// OriginOf returns the origin in the context: what WithOrigin put there, else
+// what the server knows of the HTTP request; empty when there is none.
 func OriginOf(ctx context.Context) Origin {
-	o, _ := ctx.Value(originKey{}).(Origin)
-	return o
+	if o, ok := ctx.Value(originKey{}).(Origin); ok {
+		return o
+	}
+	if i := request.From(ctx); i != nil {
+		o := Origin{RequestID: i.ID}
+		if i.Addr.IsValid() {
+			o.IP = i.Addr.String()
+		}
+		return o
+	}
+	return Origin{}
 }
 
 // Event is one line of the audit trail.
