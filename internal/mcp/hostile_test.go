@@ -13,7 +13,7 @@ import (
 // the depth given.
 func nested(depth int, open, close string) string {
 	n := depth - 2
-	return `{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":` + strings.Repeat(open, n) + strings.Repeat(close, n) + `}}`
+	return `{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":` + strings.Repeat(open, n) + "0" + strings.Repeat(close, n) + `}}`
 }
 
 func params(inside string) string {
@@ -66,6 +66,7 @@ var refused = []struct {
 	{"a signed hexadecimal escape", params(`"a":"\u+123"`), mcp.CodeParse},
 	{"half a surrogate pair", params(`"a":"\ud800"`), mcp.CodeParse},
 	{"the wrong half", params(`"a":"\udc00"`), mcp.CodeParse},
+	{"two wrong halves", params(`"a":"\udc00\udc00"`), mcp.CodeParse},
 	{"two first halves", params(`"a":"\ud800\ud800"`), mcp.CodeParse},
 	{"a first half and a letter", params(`"a":"\ud800x12345"`), mcp.CodeParse},
 	{"half a pair in a key", params(`"\ud800":1`), mcp.CodeParse},
@@ -110,6 +111,7 @@ var refused = []struct {
 	{"a NUL in a key", params(`"arguments":{"a\u0000b":1}`), mcp.CodeInvalidRequest},
 	{"a NUL in a name", params(`"name":"delete\u0000_nothing"`), mcp.CodeInvalidRequest},
 	{"a NUL in a URI", params(`"uri":"file:///etc\u0000.txt"`), mcp.CodeInvalidRequest},
+	{"a NUL in a method", `{"jsonrpc":"2.0","id":1,"method":"tools/call\u0000"}`, mcp.CodeInvalidRequest},
 	{"a NUL in an id", `{"jsonrpc":"2.0","id":"\u0000","method":"x"}`, mcp.CodeInvalidRequest},
 	// JSON-RPC.
 	{"a batch", `[` + call("x") + `]`, mcp.CodeInvalidRequest},
@@ -180,6 +182,7 @@ func TestScanRefuses(t *testing.T) {
 func TestScanTakes(t *testing.T) {
 	for why, text := range map[string]string{
 		"the deepest nesting allowed":              nested(64, "[", "]"),
+		"the deepest nesting of objects allowed":   nested(64, `{"a":`, "}"),
 		"the same key in different objects":        params(`"a":{"k":1},"b":{"k":1},"k":{"k":{"k":1}}`),
 		"argument keys that differ in case":        params(`"arguments":{"path":1,"Path":2,"PATH":3}`),
 		"many keys":                                params(`"arguments":{` + numbered(5000) + `}`),
@@ -202,6 +205,24 @@ func TestScanTakes(t *testing.T) {
 			var e mcp.Envelope
 			if err := mcp.Scan([]byte(text), &e, mcp.Limits{}); err != nil {
 				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestScanReplyTakes(t *testing.T) {
+	for why, text := range map[string]string{
+		"the server's own duplicates and NULs": `{"jsonrpc":"2.0","id":1,"result":{"a\u0000":1,"structuredContent":{"k":1,"k":2,"n\u0000":3}}}`,
+		"a deep schema":                        `{"jsonrpc":"2.0","id":1,"result":{"tools":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}}`,
+		"a server's request":                   `{"jsonrpc":"2.0","id":"e1","method":"elicitation/create","params":{"message":"m","name":"\u0000"}}`,
+	} {
+		t.Run(why, func(t *testing.T) {
+			var e mcp.Envelope
+			if err := mcp.ScanReply([]byte(text), &e, mcp.Limits{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := mcp.Scan([]byte(text), &e, mcp.Limits{}); err == nil {
+				t.Fatal("taken from a client too")
 			}
 		})
 	}

@@ -235,9 +235,6 @@ func (s *scanner) number(i int) int {
 			return s.fail(flawNumber, start)
 		}
 	}
-	if i < len(b) && b[i]-'0' < 10 {
-		return s.fail(flawNumber, start) // a zero in front
-	}
 	return i
 }
 

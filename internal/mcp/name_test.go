@@ -45,6 +45,11 @@ func TestMergedName(t *testing.T) {
 			}
 		})
 	})
+	t.Run("is never the same when an underscore moves", func(t *testing.T) {
+		if mcp.MergedName("a_b", "c") == mcp.MergedName("a", "b_c") {
+			t.Fatal("the same")
+		}
+	})
 	t.Run("cannot be forged by naming a tool as another's changed name", func(t *testing.T) {
 		changed := mcp.MergedName("a", "é")
 		if mcp.MergedName("a", strings.TrimPrefix(changed, "a_")) == changed {

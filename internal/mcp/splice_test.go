@@ -230,6 +230,13 @@ func TestStrings(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	t.Run("surrogate pairs are decoded from end to end", func(t *testing.T) {
+		for text, want := range map[string]string{`"\ud800\udc00"`: "\U00010000", `"\uDBFF\uDFFF"`: "\U0010ffff", `"\ud7ff\ue000"`: "\ud7ff\ue000"} {
+			if got, err := mcp.String([]byte(text), mcp.Root([]byte(text))); err != nil || got != want {
+				t.Errorf("%s: got %q, %v", text, got, err)
+			}
+		}
+	})
 	t.Run("AppendString repairs bad UTF-8", func(t *testing.T) {
 		if got := string(mcp.AppendString(nil, "a\xff\"\x01\u2028")); got != "\"a\ufffd\\\"\\u0001\u2028\"" {
 			t.Fatalf("got %q", got)

@@ -72,7 +72,7 @@ func (s *scanner) wideRun(start int) int {
 	s.marks |= wide
 	for i+8 <= len(b) {
 		x := binary.LittleEndian.Uint64(b[i:])
-		if stop := ((x ^ quotes - 0x21*ones) | (x ^ slash - ones)) &^ x & highs; stop != 0 || (x&highs == 0 && st&63 == utf8Done) {
+		if stop := ((x ^ quotes - 0x21*ones) | (x ^ slash - ones)) &^ x & highs; stop != 0 || x&highs == 0 {
 			break
 		}
 		st = utf8Steps[byte(x)] >> (st & 63)
