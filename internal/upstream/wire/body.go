@@ -167,7 +167,9 @@ func (r *Response) decodeChunks() error {
 			r.chunk = chunkSize
 		case chunkTrailer:
 			r.extra += len(line)
-			r.done = len(line) == 0
+			if r.done = len(line) == 0; !r.done {
+				_, _, err = splitField(line) // it must be one, whatever it says
+			}
 		}
 		if err != nil {
 			return err

@@ -135,26 +135,24 @@ func (c *conn) glance(p []byte) int {
 		return 0
 	case c.secure == nil:
 		return c.look.read(c.raw, p)
-	case !c.look.readable(c.raw):
-		return 0
 	}
-	// A record has begun to come in; its rest is on the way.
-	c.mu.Lock()
-	dead := c.verdict != nil
-	if !dead {
-		c.secure.SetReadDeadline(time.Now().Add(time.Millisecond))
+	until := longAgo // only what TLS holds already
+	if c.look.readable(c.raw) {
+		until = time.Now().Add(time.Millisecond) // a record has begun to come in; its rest is on the way
 	}
-	c.mu.Unlock()
-	if dead {
+	if !c.setReadDeadline(until) {
 		return 0
 	}
 	n, _ := c.secure.Read(p)
-	c.mu.Lock()
-	if c.verdict == nil {
-		c.secure.SetReadDeadline(time.Time{})
-	}
-	c.mu.Unlock()
+	c.setReadDeadline(time.Time{})
 	return n
+}
+
+// setReadDeadline does so unless the watch has set its own, which must stay.
+func (c *conn) setReadDeadline(d time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.verdict == nil && c.tcp.SetReadDeadline(d) == nil
 }
 
 // fault implements source.

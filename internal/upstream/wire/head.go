@@ -75,14 +75,23 @@ func (h *head) statusLine(line []byte) error {
 
 // field reads one field line that begins at offset at of the buffer.
 func (h *head) field(line []byte, at int) error {
+	name, v, err := splitField(line)
+	if err != nil {
+		return err
+	}
+	return h.known(name, line[v.from:v.to], span{at + v.from, at + v.to})
+}
+
+// splitField returns the name of a field line and where its value is.
+func splitField(line []byte) (name []byte, v span, err error) {
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 {
-		return protocol("a field without a name")
+		return nil, v, protocol("a field without a name")
 	}
-	name := line[:colon]
+	name = line[:colon]
 	for _, c := range name {
 		if !isToken[c] { // a space before the colon, or a folded line, ends here too
-			return protocol("bad field name")
+			return nil, v, protocol("bad field name")
 		}
 	}
 	from, to := colon+1, len(line)
@@ -92,11 +101,10 @@ func (h *head) field(line []byte, at int) error {
 	for to > from && (line[to-1] == ' ' || line[to-1] == '\t') {
 		to--
 	}
-	value := line[from:to]
-	if !printable(value) {
-		return protocol("bad field value")
+	if !printable(line[from:to]) {
+		return nil, v, protocol("bad field value")
 	}
-	return h.known(name, value, span{at + from, at + to})
+	return name, span{from, to}, nil
 }
 
 func (h *head) known(name, value []byte, s span) error {

@@ -59,7 +59,8 @@ var ownFields = []string{
 // NewTarget prepares requests to u, each with the static fields. It returns
 // ErrRequest when they can't be written; it does not judge where u leads.
 func NewTarget(u *url.URL, static []Field) (*Target, error) {
-	t := &Target{url: u, host: u.Hostname(), secure: u.Scheme == "https", static: slices.Clone(static)}
+	kept := *u // the caller's may change
+	t := &Target{url: &kept, host: u.Hostname(), secure: u.Scheme == "https", static: slices.Clone(static)}
 	path := u.RequestURI()
 	if t.host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil ||
 		!visible(u.Host) || !visible(path) || path[0] != '/' {
