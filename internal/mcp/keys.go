@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 )
 
 const (
@@ -124,8 +125,9 @@ func (k *keySet) grow(b []byte, f *frame) {
 		}
 	}
 	f.size = 1 << bits.Len(uint(4*len(refs)-1))
-	k.slots = append(k.slots[:f.slots], make([]uint32, f.size)...)
+	k.slots = slices.Grow(k.slots[:f.slots], f.size)[:f.slots+f.size]
 	slots, mask := k.slots[f.slots:], uint64(f.size-1)
+	clear(slots)
 	for i, ref := range refs {
 		at := ref.sig & mask
 		for slots[at] != 0 {
