@@ -25,7 +25,7 @@ var arrows = map[string]string{
 	"tenancy/*":       "db fault",
 	"identity":        "access activity db fault id seal tenancy tenancy/* identity/*",
 	"identity/*":      "fault identity",
-	"apikey":          "access activity db fault id identity seal tenancy tenancy/*",
+	"apikey":          "access activity db fault id identity quota seal tenancy tenancy/*",
 	"workspace":       "access activity db fault id tenancy tenancy/*",
 	"vault":           "access activity db fault id seal workspace",
 	"catalog":         "access activity db fault id netguard seal vault workspace",

@@ -239,6 +239,12 @@ func TestOwner(t *testing.T) {
 			refused(t, wsKey, "apikey.orphaned")
 			testkit.Equal(t, testkit.Must(w.use(orgKey))(t).Workspace, "")
 		})
+		t.Run("an account that is made later pays from then on", func(t *testing.T) {
+			w.change("organization", w.org, `UPDATE accounts SET user_id = 'none' WHERE id = $1`, w.account)
+			testkit.Equal(t, testkit.Must(w.use(orgKey))(t).Account, "")
+			w.change("account", w.account, `UPDATE accounts SET user_id = '' WHERE id = $1`, w.account)
+			testkit.Equal(t, testkit.Must(w.use(orgKey))(t).Account, w.account)
+		})
 		t.Run("who left is orphaned, with the reason", func(t *testing.T) {
 			w.change("membership", admin.User, `UPDATE memberships SET active = FALSE WHERE user_id = $1`, admin.User)
 			_, err := w.use(value)

@@ -159,9 +159,10 @@ func (c *cache) changed(kind, ref string) {
 		affected = func(p *access.Principal) bool { return p.Tenant == ref }
 	case "workspace":
 		// A principal without one may be about to get its default.
-		affected = func(p *access.Principal) bool { return p.Workspace == ref || p.Workspace == "" }
+		affected = func(p *access.Principal) bool { return p.Workspace == ref || p.Workspace == "" && p.Organization != "" }
 	case "account":
-		affected = func(p *access.Principal) bool { return p.Account == ref || p.Account == "" }
+		// Balances come and go; only who has no account yet may get another one.
+		affected = func(p *access.Principal) bool { return p.Account == "" && p.Organization != "" }
 	default:
 		return
 	}

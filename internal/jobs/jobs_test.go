@@ -57,7 +57,7 @@ func count(t *testing.T, s *db.Store, condition string) int64 {
 func TestEnqueue(t *testing.T) {
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		c := newClock()
-		r := jobs.New(s, jobs.Options{Now: c.Now})
+		r := jobs.New(s, jobs.Options{Now: c.Now, Workers: 1})
 		var got []string
 		jobs.Handle(r, func(_ context.Context, m mail) error { got = append(got, m.To); return nil })
 		t.Run("a rollback enqueues nothing", func(t *testing.T) {

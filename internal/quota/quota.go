@@ -19,18 +19,16 @@ const Unlimited = -1
 const Interval = 5 * time.Second
 
 const (
-	rateKeys     = 100_000
 	flushBatch   = 500
 	lastDeadline = 5 * time.Second
 )
 
-// Service counts requests. Use one per store: it is the writer of day_counts
-// for this process.
+// Service counts requests per day. Use one per store: it is the writer of
+// day_counts for this process.
 type Service struct {
 	store *db.Store
 	now   func() time.Time
 	log   *slog.Logger
-	rates *Limiter[string]
 
 	flushing sync.Mutex // one Flush at a time
 
@@ -63,11 +61,8 @@ func New(store *db.Store, now func() time.Time, log *slog.Logger) *Service {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{store: store, now: now, log: log, rates: NewLimiter[string](rateKeys, now), orgs: map[string]*counter{}, late: map[row]int64{}}
+	return &Service{store: store, now: now, log: log, orgs: map[string]*counter{}, late: map[row]int64{}}
 }
-
-// Take takes one request from the rate of a key, session or other caller.
-func (s *Service) Take(caller string, limit Limit) Decision { return s.rates.Take(caller, limit) }
 
 // Count counts one request of the organization today, or refuses it with
 // ErrDaily when limit are used up; its details are feature, limit, used and
