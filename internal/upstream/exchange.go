@@ -6,7 +6,6 @@ import (
 
 	"headgate/internal/access"
 	"headgate/internal/catalog"
-	"headgate/internal/fault"
 	"headgate/internal/mcp"
 )
 
@@ -24,6 +23,17 @@ type Request struct {
 	Affinity string        // the downstream session; "" shares a session among stateless callers of one principal
 	Client   Client        // what the caller said of itself, for sessions opened on its behalf
 	Timeout  time.Duration // 0: the server's own for this method and name
+}
+
+// timeout returns how long the exchange may take.
+func (r *Request) timeout() time.Duration {
+	switch {
+	case r.Timeout > 0:
+		return r.Timeout
+	case r.Method == mcp.MethodToolsCall:
+		return r.Server.TimeoutOf(r.Name)
+	}
+	return r.Server.TimeoutOf("")
 }
 
 // Param is a mirrored tool parameter header (SEP-2243): Mcp-Param-<Name>.
@@ -70,7 +80,3 @@ func (a *Answer) Release() {
 type Exchanger interface {
 	Exchange(ctx context.Context, r *Request, sink Sink) (*Answer, error)
 }
-
-// ErrRejected means that the server refused the request with a 4xx status: it
-// worked on it, so it is charged unless the service says otherwise.
-var ErrRejected = fault.New(fault.Upstream, "upstream.rejected", "The MCP server refused the request. Check the arguments and the server's configuration.")

@@ -1,0 +1,307 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"headgate/internal/mcp"
+	"headgate/internal/upstream/wire"
+)
+
+const (
+	maxBackoff = time.Minute
+	settled    = 30 * time.Second // a stream that lasted so long starts over with short waits
+	listenID   = `"headgate-listen"`
+)
+
+// stream is the stream of notifications of a session (legacy) or of a peer
+// (modern), open as long as somebody watches.
+type stream struct {
+	peer   *peer
+	key    sessionKey
+	r      *Request
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	watchers map[*watcher]bool
+	renew    context.CancelFunc // ends the present connection, for another filter
+	last     string             // the last event's id
+	retry    time.Duration
+	opened   int
+}
+
+type watcher struct {
+	tell      func(message []byte, e *mcp.Envelope)
+	resources []string
+}
+
+// Watch passes on what the server says outside of requests: a legacy server in
+// the session that the request r belongs to (its GET stream), a modern one to
+// everybody with the same credentials (subscriptions/listen; resources are the
+// URIs whose updates to ask for). Of r only Server, By, Affinity, Revision and
+// Client count. tell must be quick and not keep the slices. The stream is opened
+// again whenever it ends, until the last watcher has called stop.
+func (h *Hub) Watch(ctx context.Context, r *Request, resources []string, tell func(message []byte, e *mcp.Envelope)) (stop func(), err error) {
+	p, err := h.peer(ctx, r.Server, r.By)
+	if err != nil {
+		return nil, err
+	}
+	key := sessionKey{}
+	if r.Revision.Era() == mcp.Legacy {
+		key = keyOf(r)
+	}
+	w := &watcher{tell, resources}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return nil, ErrClosed
+	}
+	s := p.streams[key]
+	if s == nil {
+		if len(p.streams) >= h.opts.MaxSessions {
+			return nil, ErrBusy
+		}
+		own := *r
+		s = &stream{peer: p, key: key, r: &own, watchers: map[*watcher]bool{}}
+		s.ctx, s.cancel = context.WithCancel(h.ctx)
+		if !h.spawn(s.run) {
+			return nil, ErrClosed
+		}
+		p.streams[key] = s
+	}
+	s.join(w)
+	var once sync.Once
+	return func() { once.Do(func() { s.part(w) }) }, nil
+}
+
+func (s *stream) join(w *watcher) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.union()
+	s.watchers[w] = true
+	s.refilter(before)
+}
+
+func (s *stream) part(w *watcher) {
+	s.peer.mu.Lock()
+	defer s.peer.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.union()
+	delete(s.watchers, w)
+	if len(s.watchers) > 0 {
+		s.refilter(before)
+		return
+	}
+	if s.peer.streams[s.key] == s {
+		delete(s.peer.streams, s.key)
+	}
+	s.cancel()
+}
+
+// union returns the resources that somebody watches, in order.
+func (s *stream) union() []string {
+	all := map[string]bool{}
+	for w := range s.watchers {
+		for _, uri := range w.resources {
+			all[uri] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// refilter opens a modern stream anew when other resources are asked for.
+func (s *stream) refilter(before []string) {
+	if s.renew != nil && s.r.Revision.Era() == mcp.Modern && !slices.Equal(before, s.union()) {
+		s.renew()
+	}
+}
+
+var (
+	errNoStream = errors.New("the server offers no stream")
+	errRenew    = errors.New("another filter")
+)
+
+// run keeps the stream open.
+func (s *stream) run() {
+	wait := s.peer.hub.opts.Resume
+	for s.ctx.Err() == nil {
+		start := time.Now()
+		err := s.once()
+		switch {
+		case errors.Is(err, errRenew):
+			continue
+		case errors.Is(err, errNoStream), errors.Is(err, ErrEra):
+			<-s.ctx.Done() // asking again would get the same answer
+			return
+		case time.Since(start) > settled:
+			wait = s.peer.hub.opts.Resume
+		}
+		s.mu.Lock()
+		d := max(wait, min(s.retry, maxBackoff))
+		s.mu.Unlock()
+		pause(s.ctx, d/2+rand.N(d/2+1), time.Time{})
+		wait = min(2*wait, maxBackoff)
+	}
+}
+
+// once opens the stream and reads it to its end.
+func (s *stream) once() error {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.renew = cancel
+	resources := s.union()
+	s.mu.Unlock()
+	var err error
+	if s.r.Revision.Era() == mcp.Modern {
+		err = s.listen(ctx, resources)
+	} else {
+		err = s.get(ctx)
+	}
+	if ctx.Err() != nil && s.ctx.Err() == nil {
+		return errRenew
+	}
+	return err
+}
+
+// get reads the GET stream of a legacy session.
+func (s *stream) get(ctx context.Context) error {
+	p := s.peer
+	session, err := p.session(ctx, s.key, s.r, time.Now().Add(handshake))
+	if err != nil {
+		return err
+	}
+	fields := slices.Clone(session.fields)
+	s.mu.Lock()
+	if s.last != "" {
+		fields = append(fields, wire.Field{Name: mcp.HeaderLastEventID, Value: s.last})
+	}
+	s.mu.Unlock()
+	resp, err := p.hub.streams.Do(ctx, &wire.Request{Method: "GET", Target: p.target, Accept: "text/event-stream", Fields: fields})
+	if err != nil {
+		return honest(err)
+	}
+	defer resp.Release()
+	switch {
+	case resp.Status == 405, resp.Status == 501, resp.Status == 404 && session.id == "":
+		return errNoStream
+	case resp.Status == 404:
+		p.lose(session)
+		s.forget()
+		return errSessionLost
+	case resp.Status >= 300 || resp.Kind != wire.SSE:
+		return ErrRejected.With("status", resp.Status)
+	}
+	s.reopened()
+	return s.read(resp, session)
+}
+
+// listen reads a modern subscription.
+func (s *stream) listen(ctx context.Context, resources []string) error {
+	p := s.peer
+	filter := []byte(`"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true`)
+	for i, uri := range resources {
+		if i == 0 {
+			filter = append(filter, `,"resourceSubscriptions":[`...)
+		} else {
+			filter = append(filter, ',')
+		}
+		filter = mcp.AppendString(filter, uri)
+	}
+	if len(resources) > 0 {
+		filter = append(filter, ']')
+	}
+	body := p.hub.appendModern(nil, []byte(listenID), mcp.MethodSubscriptionsListen, append(filter, "},"...))
+	resp, err := p.hub.streams.Do(ctx, &wire.Request{Target: p.target, Body: [][]byte{body},
+		Fields: []wire.Field{{Name: mcp.HeaderProtocolVersion, Value: string(mcp.LatestModern)}, {Name: mcp.HeaderMethod, Value: mcp.MethodSubscriptionsListen}}})
+	if err != nil {
+		return honest(err)
+	}
+	defer resp.Release()
+	if resp.Status >= 300 || resp.Kind != wire.SSE {
+		_, err := p.hub.oneReply(resp, []byte(listenID))
+		if refusesEra(err) || errors.Is(err, errRPC) || err == nil {
+			return errNoStream
+		}
+		return err
+	}
+	s.reopened()
+	return s.read(resp, nil)
+}
+
+// reopened notes a new connection. What was said between two of them is lost,
+// so everything in memory counts as old.
+func (s *stream) reopened() {
+	s.mu.Lock()
+	s.opened++
+	again := s.opened > 1
+	s.mu.Unlock()
+	if again {
+		for kind := range kinds {
+			s.peer.outdate(kind)
+		}
+	}
+}
+
+// forget drops the place to go on from.
+func (s *stream) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = ""
+}
+
+// read passes events on until the stream ends.
+func (s *stream) read(resp *wire.Response, session *session) error {
+	var env mcp.Envelope
+	for {
+		e, err := resp.NextEvent(maxAnswer)
+		s.mu.Lock()
+		s.last, s.retry = resp.Resume()
+		s.mu.Unlock()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return honest(err)
+		}
+		if len(e.Data) == 0 || len(e.Name) > 0 && string(e.Name) != "message" {
+			continue
+		}
+		if err := mcp.ScanReply(e.Data, &env, mcp.Limits{}); err != nil {
+			return ErrNonsense.Because(err)
+		}
+		s.pass(e.Data, &env, session)
+	}
+}
+
+func (s *stream) pass(message []byte, e *mcp.Envelope, session *session) {
+	switch e.Kind {
+	case mcp.Notification:
+		s.peer.notice(e)
+	case mcp.Request:
+		// Only a downstream session of its own has somebody who could answer.
+		if session == nil {
+			return
+		}
+		if session.shared || e.Method == mcp.MethodPing {
+			s.peer.decline(session, message, e)
+			return
+		}
+	default: // the graceful end of a subscription
+		return
+	}
+	s.mu.Lock()
+	watchers := slices.Collect(maps.Keys(s.watchers))
+	s.mu.Unlock()
+	for _, w := range watchers {
+		w.tell(message, e)
+	}
+}
