@@ -19,6 +19,7 @@ import (
 // Terms are what an organization's plan and policy say about its calls.
 type Terms struct {
 	Rate       quota.Limit
+	PerDay     int64  // calls a day, or quota.Unlimited
 	BodyPolicy string // off, metadata, full
 }
 
@@ -29,18 +30,11 @@ type Options struct {
 	Bodies    *activity.Bodies
 	Upstream  upstream.Exchanger
 	Limiter   *quota.Limiter[string]
-	Daily     Daily
+	Daily     *quota.Service
 	Terms     func(ctx context.Context, organization string) (Terms, error)
 	Value     int64 // what a credit is worth, in micro-USD
 	Now       func() time.Time
 	Log       *slog.Logger
-}
-
-// Daily counts calls against a plan's requests per day.
-type Daily interface {
-	// Take counts one call of the organization, or returns the fault that says
-	// that today's are used up.
-	Take(ctx context.Context, organization string) error
 }
 
 // Service makes calls.
@@ -109,7 +103,7 @@ func (s *Service) Do(ctx context.Context, r *Request, sink upstream.Sink) (*upst
 	if err := s.Committer.Ready(); err != nil {
 		return nil, err
 	}
-	if err := s.Daily.Take(ctx, r.By.Organization); err != nil {
+	if err := s.Daily.Count(ctx, r.By.Organization, terms.PerDay); err != nil {
 		return nil, s.refuse(rec, start, err)
 	}
 

@@ -46,10 +46,6 @@ func (a *answering) Exchange(_ context.Context, _ *upstream.Request, _ upstream.
 	return upstream.NewAnswer([]byte(a.body), e, 200, nil), nil
 }
 
-type unlimited struct{ err error }
-
-func (u *unlimited) Take(context.Context, string) error { return u.err }
-
 type silent struct{}
 
 func (silent) Event([]byte, *mcp.Envelope) error { return nil }
@@ -59,7 +55,7 @@ type house struct {
 	credits *credit.Service
 	calls   *call.Service
 	up      *answering
-	daily   *unlimited
+	perDay  int64
 	bodies  *activity.Bodies
 	account credit.Account
 	by      *access.Principal
@@ -67,7 +63,7 @@ type house struct {
 }
 
 func newHouse(t *testing.T, s *db.Store, credits int64) *house {
-	h := &house{store: s, up: &answering{}, daily: &unlimited{}}
+	h := &house{store: s, up: &answering{}, perDay: quota.Unlimited}
 	log := slog.New(slog.DiscardHandler)
 	h.credits = credit.New(s, time.Now)
 	h.bodies = activity.NewBodies(s, log)
@@ -75,9 +71,9 @@ func newHouse(t *testing.T, s *db.Store, credits int64) *house {
 	h.by = &access.Principal{Kind: access.PersonalKey, ID: "key_a", Organization: h.account.Organization, Role: access.Developer, Scopes: access.Every}
 	h.server = &catalog.Server{ID: "srv_a", Organization: h.account.Organization, Workspace: "ws_a", Service: "svc_a", Enabled: true, DefaultPrice: 3, ChargeRejected: true}
 	h.calls = call.New(call.Options{Credits: h.credits, Committer: call.NewCommitter(s, h.credits, log), Bodies: h.bodies, Upstream: h.up,
-		Limiter: quota.NewLimiter[string](1000, time.Now), Daily: h.daily, Value: 10_000, Now: time.Now, Log: log,
+		Limiter: quota.NewLimiter[string](1000, time.Now), Daily: quota.New(s, time.Now, log), Value: 10_000, Now: time.Now, Log: log,
 		Terms: func(context.Context, string) (call.Terms, error) {
-			return call.Terms{Rate: quota.Limit{PerMinute: 600, Burst: 100}, BodyPolicy: "full"}, nil
+			return call.Terms{Rate: quota.Limit{PerMinute: 600, Burst: 100}, PerDay: h.perDay, BodyPolicy: "full"}, nil
 		}})
 	return h
 }
@@ -174,7 +170,7 @@ func TestDo(t *testing.T) {
 			testkit.Fault(t, err, "access.denied")
 			testkit.Equal(t, h.line(t, r), line{false, false, "access.denied", 0, 0, 0, 0}, lines)
 			h.by.Role = access.Developer
-			h.daily.err = quota.ErrDaily
+			h.perDay = 0
 			_, _, err = h.do(t, mcp.MethodToolsCall)
 			testkit.Fault(t, err, "quota.requests_per_day")
 			if h.up.calls != 0 {

@@ -1,0 +1,179 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"headgate/internal/fault"
+	"headgate/internal/mcp"
+	"headgate/internal/server/request"
+)
+
+// refuse answers with a fault: the HTTP status where the protocol gives it a
+// meaning, and a JSON-RPC error with the request's id.
+func refuse(w http.ResponseWriter, r *http.Request, id []byte, era mcp.Era, err error) {
+	f := note(r, err)
+	h := w.Header()
+	if f.Kind == fault.BadCredential {
+		h.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		if f.Code == "rest.no_credential" {
+			h.Set("WWW-Authenticate", `Bearer realm="headgate"`)
+		}
+	}
+	if f.Kind == fault.Forbidden {
+		if scope, ok := f.Details["scope"].(string); ok {
+			h.Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+scope+`"`)
+		}
+	}
+	if f.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
+	}
+	writeJSON(w, statusOf(f, era), appendFault(nil, id, era, r, f))
+}
+
+// note tells the request's log event what went wrong and returns the fault.
+func note(r *http.Request, err error) *fault.Error {
+	f := fault.Of(err)
+	if i := request.From(r.Context()); i != nil {
+		i.Code = f.Code
+		if f.Kind == fault.Internal {
+			i.Err = err
+		}
+	}
+	return f
+}
+
+// statusOf returns the HTTP status of a fault. A legacy client reads 404 as
+// "session lost" and other 4xx as broken transport, so what concerns one
+// message is 200 there.
+func statusOf(f *fault.Error, era mcp.Era) int {
+	switch f.Kind {
+	case fault.BadCredential, fault.Forbidden, fault.Throttled, fault.Method, fault.TooLarge, fault.MediaType:
+		return f.Kind.Status()
+	case fault.Unavailable:
+		if f.Code == "call.disabled" || f.Code == "upstream.breaker_open" {
+			break
+		}
+		return http.StatusServiceUnavailable
+	}
+	switch {
+	case f.Code == errSession.Code || f.Code == errEndpoint.Code:
+		return http.StatusNotFound
+	case f.Code == errNoHeader.Code || f.Code == errVersion.Code:
+		return http.StatusBadRequest
+	case mcp.RPCCode(f) != mcp.CodeInternal && f.Kind == fault.Invalid:
+		return http.StatusBadRequest // the transport could not read a message
+	case era == mcp.Legacy:
+		return http.StatusOK
+	}
+	switch codeOf(f, era) {
+	case mcp.CodeMethodNotFound:
+		return http.StatusNotFound
+	case mcp.CodeInvalidParams, mcp.CodeInvalidRequest, mcp.CodeUnsupportedVersion, mcp.CodeMissingCapability, mcp.CodeHeaderMismatch:
+		return http.StatusBadRequest
+	}
+	return http.StatusOK
+}
+
+// codeOf returns the JSON-RPC code of a fault. Codes of our own are HTTP
+// statuses, outside the range JSON-RPC reserves.
+func codeOf(f *fault.Error, era mcp.Era) int {
+	if c := mcp.RPCCode(f); c != mcp.CodeInternal {
+		return c
+	}
+	switch f.Kind {
+	case fault.Invalid, fault.NotFound, fault.Gone:
+		switch f.Code {
+		case errVersion.Code:
+			if era == mcp.Modern {
+				return mcp.CodeUnsupportedVersion
+			}
+			return mcp.CodeInvalidRequest
+		case errInFlight.Code, errNoHeader.Code, errSession.Code:
+			return mcp.CodeInvalidRequest
+		}
+		return mcp.CodeInvalidParams
+	case fault.Unsupported:
+		return mcp.CodeMethodNotFound
+	case fault.Internal:
+		return mcp.CodeInternal
+	}
+	return f.Kind.Status()
+}
+
+type faultData struct {
+	Code       string         `json:"code"`
+	RequestID  string         `json:"requestId,omitempty"`
+	RetryAfter int            `json:"retryAfterSeconds,omitempty"`
+	Details    map[string]any `json:"details,omitempty"`
+	Supported  []string       `json:"supported,omitempty"`
+	Requested  string         `json:"requested,omitempty"`
+}
+
+// appendFault appends a JSON-RPC error that says the fault; id nil is null.
+func appendFault(dst, id []byte, era mcp.Era, r *http.Request, f *fault.Error) []byte {
+	d := faultData{Code: f.Code, RequestID: request.ID(r.Context()), Details: f.Details, RetryAfter: int(math.Ceil(f.RetryAfter.Seconds()))}
+	if f.Code == errVersion.Code {
+		for _, e := range []mcp.Era{mcp.Modern, mcp.Legacy} {
+			for _, rev := range mcp.Revisions(e) {
+				d.Supported = append(d.Supported, string(rev))
+			}
+		}
+		d.Requested, _ = f.Details["requested"].(string)
+		d.Details = nil
+	}
+	data, err := json.Marshal(d)
+	if err != nil {
+		data = nil // a detail that is no JSON is our bug; the error itself is still said
+	}
+	return mcp.AppendError(dst, id, codeOf(f, era), f.Message, data)
+}
+
+// unpaid says a refusal that a model should read as the outcome of its call:
+// what is missing and what to do, as a tool result with isError.
+func unpaid(dst, id []byte, era mcp.Era, r *http.Request, f *fault.Error) []byte {
+	text := f.Message
+	if rid := request.ID(r.Context()); rid != "" {
+		text += " (" + rid + ")"
+	}
+	res := []byte(`{"content":[{"type":"text","text":`)
+	res = append(mcp.AppendString(res, text), `}],"isError":true`...)
+	if era == mcp.Modern {
+		res = append(res, `,"resultType":"complete"`...)
+	}
+	data, err := json.Marshal(faultData{Code: f.Code, RequestID: request.ID(r.Context()), Details: f.Details})
+	if err == nil {
+		res = append(append(res, `,"_meta":{"headgate/error":`...), data...)
+		res = append(res, '}')
+	}
+	return mcp.AppendResult(dst, id, append(res, '}'))
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that has gone is the transport's business
+}
+
+var jsonType = []string{"application/json"}
+
+// asFault reports whether err is a fault of one of the given codes.
+func asFault(err error, codes ...*fault.Error) bool {
+	for _, c := range codes {
+		if errors.Is(err, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// soon bounds one write to a client that may have stopped reading.
+func soon(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+}
