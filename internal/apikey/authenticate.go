@@ -46,6 +46,9 @@ func (s *Service) Authenticate(ctx context.Context, value string, addr netip.Add
 
 // use judges what may change without anybody saying so: time.
 func (s *Service) use(e *entry) (*access.Principal, error) {
+	if e.dead != nil {
+		return nil, e.dead
+	}
 	now := s.now()
 	if e.principal.Live(now) {
 		e.touch(now)
@@ -58,7 +61,8 @@ func (s *Service) use(e *entry) (*access.Principal, error) {
 }
 
 // lookUp reads an unknown key. Parallel uses of one key share one read and
-// one charge; a key that is found gets its charge back.
+// one charge; a key that is found, dead or not, gets its charge back: it is
+// known from then on.
 func (s *Service) lookUp(ctx context.Context, value string, kind access.Kind, sum [32]byte, addr netip.Addr) (*entry, error) {
 	return s.share(ctx, string(sum[:]), func(ctx context.Context) (*entry, error) {
 		from := network(addr)
@@ -130,7 +134,7 @@ func (s *Service) share(ctx context.Context, name string, load func(ctx context.
 }
 
 // load reads, judges and remembers a key, again and again until no change has
-// overtaken the reading. A key that does not pass is forgotten.
+// overtaken the reading. A key that may not be used is remembered as such.
 func (s *Service) load(ctx context.Context, sum [32]byte, read func() (record, error)) (*entry, error) {
 	for range loadAttempts {
 		epoch := s.cache.now()
@@ -141,23 +145,23 @@ func (s *Service) load(ctx context.Context, sum [32]byte, read func() (record, e
 		if err != nil {
 			return nil, fmt.Errorf("read key: %w", err)
 		}
-		p, err := r.principal(s.now())
-		if err != nil {
-			s.cache.kill(r.ID)
-			return nil, err
-		}
-		if e, ok := s.cache.put(sum, p, epoch); ok {
+		p, dead := r.principal(s.now())
+		if e, ok := s.cache.put(sum, p, dead, epoch); ok {
 			return e, nil
 		}
 	}
 	return nil, ErrBusy.After(time.Second)
 }
 
-// principal judges the key by the present state of what it depends on.
+// principal judges the key by the present state of what it depends on. With an
+// error the principal still names all of that, so that a change finds it.
 func (r *record) principal(now time.Time) (access.Principal, error) {
 	p := access.Principal{
-		Kind: r.Kind, ID: r.ID, Name: r.Name, Tenant: r.tenant, Organization: r.organization, Workspace: r.defaultWorkspace,
+		Kind: r.Kind, ID: r.ID, Name: r.Name, Tenant: r.tenant, Organization: r.Organization, Workspace: r.defaultWorkspace,
 		User: r.User, Scopes: r.Scopes, Account: r.payingAccount, ExpiresAt: r.ExpiresAt,
+	}
+	if r.Kind == access.WorkspaceKey {
+		p.Workspace = r.Workspace
 	}
 	switch {
 	case !r.RevokedAt.IsZero():
@@ -178,7 +182,7 @@ func (r *record) principal(now time.Time) (access.Principal, error) {
 		if r.workspaceOf != r.organization || !r.workspaceRemoved.IsZero() {
 			return p, ErrOrphaned
 		}
-		p.Workspace, p.Role = r.Workspace, access.Member // enough to call; its scopes say the rest
+		p.Role = access.Member // enough to call; its scopes say the rest
 	case access.PersonalKey, access.DiagnosticsKey, access.AccountKey:
 		if !r.ownerSuspended.IsZero() {
 			return p, ErrSuspended

@@ -164,6 +164,21 @@ func TestMisses(t *testing.T) {
 				testkit.Fault(t, err, "apikey.throttled")
 			}
 		})
+		t.Run("a dead key that goes on being used costs one read and no charge", func(t *testing.T) {
+			w.clock.Advance(time.Hour)
+			k, value := w.personal(owner, "mcp:read")
+			testkit.Must0(t, w.Revoke(t.Context(), owner, k.ID))
+			_, err := w.use(value)
+			testkit.Fault(t, err, "apikey.revoked")
+			before := w.store.Queries()
+			for range 50 {
+				_, err := w.use(value)
+				testkit.Fault(t, err, "apikey.revoked")
+			}
+			testkit.Equal(t, w.store.Queries(), before)
+			_, err = w.use(apikey.Generate("sk_"))
+			testkit.Fault(t, err, "apikey.invalid")
+		})
 		t.Run("parallel first uses of one key share one read", func(t *testing.T) {
 			w.clock.Advance(time.Hour)
 			_, value := w.personal(owner, "mcp:read")

@@ -11,7 +11,9 @@ import (
 
 const cacheShards = 64
 
-// cache holds the principals of keys in use, by the hash of the key's text.
+// cache holds the principals of keys in use, by the hash of the key's text;
+// those of dead keys too, so that a program that goes on using one costs
+// nothing but memory, which is capped.
 //
 // Reading takes one shard's read lock. Everything else holds mu, and a shard's
 // lock inside it. A change of something a principal was made of raises epoch
@@ -36,6 +38,7 @@ type cacheShard struct {
 type entry struct {
 	sum       [32]byte
 	principal *access.Principal
+	dead      error // why the key may not be used; nil when it may
 	done      *access.Done
 	stale     atomic.Bool
 	used      atomic.Int64 // last use, in milliseconds
@@ -74,20 +77,20 @@ func (c *cache) now() uint64 {
 	return c.epoch
 }
 
-// put makes p known, unless something changed since epoch. When the key was
-// known with the same rights its streams go on; when its rights are others,
-// they end, because they were opened under the old ones.
-func (c *cache) put(sum [32]byte, p access.Principal, epoch uint64) (*entry, bool) {
+// put makes p known, or known as dead, unless something changed since epoch.
+// When the key was known with the same rights its streams go on; when its
+// rights are others, they end, because they were opened under the old ones.
+func (c *cache) put(sum [32]byte, p access.Principal, dead error, epoch uint64) (*entry, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.epoch != epoch {
 		return nil, false
 	}
-	e := &entry{sum: sum, done: access.NewDone()}
+	e := &entry{sum: sum, dead: dead, done: access.NewDone()}
 	if old := c.byID[p.ID]; old != nil {
 		e.used.Store(old.used.Load())
 		e.flushed.Store(old.flushed.Load())
-		if sameRights(old.principal, &p) {
+		if dead == nil && old.dead == nil && sameRights(old.principal, &p) {
 			e.done = old.done
 		} else {
 			old.done.Close()
