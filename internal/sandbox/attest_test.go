@@ -1,0 +1,177 @@
+package sandbox_test
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"headgate/internal/sandbox"
+)
+
+func down(r sandbox.Report) []string {
+	var names []string
+	for _, w := range r.Down() {
+		names = append(names, w.Name)
+	}
+	return names
+}
+
+func TestAttest(t *testing.T) {
+	l := walls(t)
+	t.Run("shows every wall, tried from inside", func(t *testing.T) {
+		report, err := l.Attest(t.Context())
+		if err != nil || report.Level != sandbox.Full || len(report.Walls) != 13 {
+			t.Fatalf("got %v %+v", err, report)
+		}
+		for _, w := range report.Walls {
+			if !w.Up || w.Detail == "" {
+				t.Errorf("%+v", w)
+			}
+		}
+	})
+	t.Run("shows the walls of a child that runs", func(t *testing.T) {
+		p := start(t, l, child(t, "echo"))
+		if report := p.Attest(); report.Level != sandbox.Full || len(report.Walls) < 11 {
+			t.Fatalf("got %s, down: %+v", report.Level, report.Down())
+		}
+	})
+	t.Run("grades a child that has ended as nothing", func(t *testing.T) {
+		p := start(t, l, shell(t, "exit"))
+		ended(t, p)
+		if report := p.Attest(); report.Level != sandbox.None {
+			t.Fatalf("got %+v", report)
+		}
+	})
+}
+
+// A launcher inside a sandbox is a launcher on a host that forbids namespaces.
+func TestHostWithoutNamespaces(t *testing.T) {
+	l := walls(t)
+	spec := child(t, "nested")
+	got := output(t, start(t, l, spec))
+	if len(got) != 3 {
+		t.Fatalf("got %q", got)
+	}
+	if !strings.HasPrefix(got[0], "none ") || !strings.Contains(got[0], "make a user namespace: operation not permitted") {
+		t.Errorf("the report does not say why: %s", got[0])
+	}
+	for i, level := range []string{"full", "basic"} {
+		if line := got[i+1]; !strings.HasPrefix(line, "sandbox.level: ") || !strings.Contains(line, "the level "+level+" is required") {
+			t.Errorf("no refusal at level %s: %s", level, line)
+		}
+	}
+}
+
+func TestHostWithFewerWalls(t *testing.T) {
+	walls(t)
+	for name, weaken := range map[string]func(*sandbox.Launcher){
+		sandbox.WallLandlock: (*sandbox.Launcher).WithoutLandlock,
+		sandbox.WallSeccomp:  (*sandbox.Launcher).WithoutSeccomp,
+	} {
+		t.Run(name+" is reported down, full is refused, basic works", func(t *testing.T) {
+			l := newLauncher(nil)
+			weaken(l)
+			report, err := l.Attest(t.Context())
+			if err != nil || report.Level != sandbox.Basic || !slices.Equal(down(report), []string{name}) {
+				t.Fatalf("got %v %s, down: %+v", err, report.Level, report.Down())
+			}
+			if _, err := l.Start(t.Context(), child(t, "echo")); !errors.Is(err, sandbox.ErrLevel) || !strings.Contains(err.Error(), name) {
+				t.Fatalf("got %v", err)
+			}
+			spec := child(t, "args", "works")
+			spec.Level = sandbox.Basic
+			if got := output(t, start(t, l, spec)); !slices.Equal(got, []string{"works"}) {
+				t.Fatalf("got %q", got)
+			}
+		})
+	}
+}
+
+func TestNone(t *testing.T) {
+	l := newLauncher(nil)
+	t.Run("runs a plain process with the same declared environment", func(t *testing.T) {
+		t.Setenv("HEADGATE_KEY", "secret")
+		spec := child(t, "env")
+		spec.Level, spec.Env = sandbox.None, map[string]string{"TOKEN": "t"}
+		got := output(t, start(t, l, spec))
+		if len(got) != 4 || !slices.Contains(got, "TOKEN=t") || !slices.Contains(got, "HOME="+spec.WorkDir) {
+			t.Fatalf("got %q", got)
+		}
+	})
+	t.Run("reports no walls", func(t *testing.T) {
+		spec := child(t, "echo")
+		spec.Level = sandbox.None
+		if report := start(t, l, spec).Attest(); report.Level != sandbox.None {
+			t.Fatalf("got %+v", report)
+		}
+	})
+	t.Run("ends the whole process group", func(t *testing.T) {
+		spec := shell(t, "sleep 914004 & echo ready; read x")
+		spec.Level = sandbox.None
+		p := start(t, l, spec)
+		receive(t, p)
+		p.Stop(t.Context())
+		if left := marked("914004"); len(left) > 0 {
+			t.Fatalf("left: %v", left)
+		}
+	})
+}
+
+func TestLevels(t *testing.T) {
+	t.Run("the zero level is the strongest", func(t *testing.T) {
+		if (sandbox.Spec{}).Level != sandbox.Full {
+			t.Fatal("a forgotten level is weak")
+		}
+	})
+	t.Run("names are read back", func(t *testing.T) {
+		for _, l := range []sandbox.Level{sandbox.Full, sandbox.Basic, sandbox.None} {
+			if got, err := sandbox.ParseLevel(l.String()); err != nil || got != l {
+				t.Fatalf("%s: %v %v", l, got, err)
+			}
+		}
+		if _, err := sandbox.ParseLevel("some"); !errors.Is(err, sandbox.ErrSpec) {
+			t.Fatalf("got %v", err)
+		}
+	})
+	t.Run("a report passes what it covers and nothing above", func(t *testing.T) {
+		r := sandbox.Report{Level: sandbox.Basic, Walls: []sandbox.Wall{{Name: "landlock", Detail: "the kernel has none"}}}
+		if r.Check(sandbox.Basic) != nil || r.Check(sandbox.None) != nil {
+			t.Error("refused what it covers")
+		}
+		if err := r.Check(sandbox.Full); !errors.Is(err, sandbox.ErrLevel) || !strings.Contains(err.Error(), "landlock (the kernel has none)") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestUIDsForChildren(t *testing.T) {
+	for name, c := range map[string]struct {
+		uidMap      string
+		from, count uint64
+	}{
+		"root of the host":        {"0 0 4294967295\n", 0x70000000, 1 << 20},
+		"root of a container":     {"0 100000 65536\n", 32768, 32768},
+		"root that is alone":      {"0 1000 1\n", 0, 0},
+		"root of a rootless pod":  {"0 1000 1\n1 100000 65536\n", 32769, 32768},
+		"an unreadable map":       {"", 0, 0},
+		"a line that is not one":  {"x\n", 0, 0},
+		"uid zero is never given": {"0 100000 2\n", 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if from, count := sandbox.UsableUIDs(c.uidMap); from != c.from || count != c.count {
+				t.Fatalf("got %d, %d", from, count)
+			}
+		})
+	}
+}
+
+func TestWorkDirIsMade(t *testing.T) {
+	l := walls(t)
+	spec := shell(t, "stat -c %a .")
+	spec.WorkDir = filepath.Join(t.TempDir(), "a", "b")
+	if got := output(t, start(t, l, spec)); !slices.Equal(got, []string{"700"}) {
+		t.Fatalf("got %q", got)
+	}
+}
