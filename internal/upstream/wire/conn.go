@@ -157,18 +157,24 @@ func (c *conn) setReadDeadline(d time.Time) bool {
 
 // fault implements source.
 func (c *conn) fault(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case errors.Is(c.verdict, context.DeadlineExceeded):
-		return ErrTimeout.Because(c.verdict)
-	case c.verdict != nil:
-		return ErrSent.Because(c.verdict)
-	case err == io.EOF:
+	switch cause := c.cause(err); {
+	case errors.Is(cause, context.DeadlineExceeded):
+		return ErrTimeout.Because(cause)
+	case cause == io.EOF:
 		return ErrSent.Because(errEarlyEnd)
 	default:
-		return ErrSent.Because(err)
+		return ErrSent.Because(cause)
 	}
+}
+
+// cause returns why reading or writing failed: the watch's reason, else err.
+func (c *conn) cause(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.verdict != nil {
+		return c.verdict
+	}
+	return err
 }
 
 // finish implements source.

@@ -13,3 +13,6 @@ func ReadResponse(from io.Reader) (*Response, error) {
 	r := new(recycler).response(reader{from}, 64)
 	return r, r.readHead()
 }
+
+// BufferSize returns how much memory the response holds.
+func (r *Response) BufferSize() int { return len(r.buf.b) }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,6 +14,7 @@ import (
 type Options struct {
 	MaxConns    int           // per scheme and authority, in use and idle; 512 when 0. Further requests queue
 	MaxIdle     int           // per scheme and authority; 64 when 0
+	MaxIdleAll  int           // over all of them; 2048 when 0
 	IdleTimeout time.Duration // 90 s when 0
 	TLS         *tls.Config   // what to trust, for tests; certificates are always verified
 }
@@ -36,6 +38,7 @@ type Pool struct {
 	mu     sync.Mutex
 	hosts  map[string]*host
 	conns  []*conn // all of them, for the watch
+	idle   int     // how many of them are idle
 	closed bool
 
 	watch watch
@@ -52,20 +55,20 @@ type host struct {
 
 // NewPool returns a pool that connects with dial.
 func NewPool(dial Dial, o Options) *Pool {
-	if o.MaxConns <= 0 {
-		o.MaxConns = 512
-	}
-	if o.MaxIdle <= 0 {
-		o.MaxIdle = 64
-	}
-	if o.IdleTimeout <= 0 {
-		o.IdleTimeout = 90 * time.Second
-	}
-	o.TLS = tlsConfig(o.TLS)
+	o = o.filled()
 	o.TLS.NextProtos = []string{"http/1.1"}
 	p := &Pool{dialer: dial, opts: o, hosts: map[string]*host{}}
 	p.watch.start(p)
 	return p
+}
+
+func (o Options) filled() Options {
+	o.MaxConns = cmp.Or(max(o.MaxConns, 0), 512)
+	o.MaxIdle = cmp.Or(max(o.MaxIdle, 0), 64)
+	o.MaxIdleAll = cmp.Or(max(o.MaxIdleAll, 0), 2048)
+	o.IdleTimeout = cmp.Or(max(o.IdleTimeout, 0), 90*time.Second)
+	o.TLS = tlsConfig(o.TLS)
+	return o
 }
 
 func tlsConfig(given *tls.Config) *tls.Config {
@@ -123,11 +126,12 @@ func (p *Pool) Do(ctx context.Context, r *Request) (*Response, error) {
 // early handles a request that could not be written whole. A server may refuse
 // a large body before it has read it; then its answer counts.
 func (p *Pool) early(c *conn, sent int, err error) (*Response, error) {
-	err = c.fault(err)
 	if sent == 0 && c.secure == nil {
+		err = ErrDial.Because(c.cause(err))
 		c.finish(false)
-		return nil, ErrDial.Because(err)
+		return nil, err
 	}
+	err = c.fault(err)
 	resp := p.rc.response(c, classes[0])
 	resp.spoiled = true
 	if resp.readHead() == nil && resp.Status >= 400 {
@@ -155,6 +159,7 @@ func (p *Pool) acquire(ctx context.Context, r *Request) (c *conn, reused bool, e
 			c = h.idle[n-1]
 			h.idle[n-1] = nil
 			h.idle = h.idle[:n-1]
+			p.idle--
 			p.mu.Unlock()
 		} else if h.open < p.opts.MaxConns {
 			h.open++
@@ -222,9 +227,10 @@ func (p *Pool) put(c *conn) {
 		h.serve(c)
 		p.mu.Unlock()
 		return
-	case len(h.idle) < p.opts.MaxIdle:
+	case len(h.idle) < p.opts.MaxIdle && p.idle < p.opts.MaxIdleAll:
 		c.idleSince = p.watch.clock.Load()
 		h.idle = append(h.idle, c)
+		p.idle++
 		p.mu.Unlock()
 		return
 	}
@@ -295,6 +301,7 @@ func (p *Pool) Close() {
 		idle = append(idle, h.idle...)
 		h.idle = nil
 	}
+	p.idle = 0
 	p.mu.Unlock()
 	for _, c := range idle {
 		p.discard(c)

@@ -62,7 +62,9 @@ func (r *Response) NextEvent(max int) (Event, error) {
 			if e.data.to-e.data.from > max {
 				return Event{}, r.fail(ErrTooLarge)
 			}
-			return r.takeEvent(), nil
+			event := r.takeEvent()
+			r.lookAhead()
+			return event, nil
 		}
 		if len(line) == 0 {
 			e.name = e.name[:0]
@@ -80,6 +82,19 @@ func (r *Response) NextEvent(max int) (Event, error) {
 // stream that ended: the last id and the last reconnection time.
 func (r *Response) Resume() (id string, retry time.Duration) {
 	return string(r.sse.id), r.sse.retry
+}
+
+// lookAhead gives the connection back at once when the stream's end came with
+// the event, which is how most answers come. It moves nothing.
+func (r *Response) lookAhead() {
+	if r.done || r.err != nil || r.r0 == r.r1 {
+		return
+	}
+	if err := r.decode(); err != nil {
+		r.fail(err) // after the events that are complete
+	} else if r.done {
+		r.giveBack()
+	}
 }
 
 // eventLine returns the next line without its end and moves e.line past it.

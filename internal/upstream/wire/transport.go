@@ -9,7 +9,6 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"strconv"
-	"time"
 )
 
 // Transport is a Client over net/http, for upstreams that need HTTP/2.
@@ -20,21 +19,14 @@ type Transport struct {
 
 // NewTransport returns a transport that connects with dial.
 func NewTransport(dial Dial, o Options) *Transport {
-	if o.MaxConns <= 0 {
-		o.MaxConns = 512
-	}
-	if o.MaxIdle <= 0 {
-		o.MaxIdle = 64
-	}
-	if o.IdleTimeout <= 0 {
-		o.IdleTimeout = 90 * time.Second
-	}
+	o = o.filled()
 	return &Transport{next: &http.Transport{
 		DialContext:            dial,
-		TLSClientConfig:        tlsConfig(o.TLS),
+		TLSClientConfig:        o.TLS,
 		TLSHandshakeTimeout:    connectTimeout,
 		MaxConnsPerHost:        o.MaxConns,
 		MaxIdleConnsPerHost:    o.MaxIdle,
+		MaxIdleConns:           o.MaxIdleAll,
 		IdleConnTimeout:        o.IdleTimeout,
 		MaxResponseHeaderBytes: maxHead,
 		DisableCompression:     true,

@@ -117,6 +117,7 @@ func (w *watch) expire(before int64) {
 		clear(h.idle[copy(h.idle, h.idle[n:]):])
 		h.idle = h.idle[:len(h.idle)-n]
 	}
+	p.idle -= len(old)
 	p.mu.Unlock()
 	for _, c := range old {
 		p.discard(c)
