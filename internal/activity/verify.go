@@ -20,7 +20,8 @@ type Verdict struct {
 }
 
 // Verify walks a tenant's trail and names the first event that was edited,
-// removed or reordered. A tail cut off together with its head row needs a
+// removed or reordered. Events whose time is over are gone with a note in the
+// trail (ExpireEvents). A tail cut off together with its head row needs a
 // checkpoint kept elsewhere to be noticed.
 func Verify(ctx context.Context, q db.Querier, tenant string) (Verdict, error) {
 	v := Verdict{Tenant: tenant}
@@ -30,17 +31,24 @@ func Verify(ctx context.Context, q db.Querier, tenant string) (Verdict, error) {
 	} else if err != nil {
 		return v, fmt.Errorf("read the trail's head: %w", err)
 	}
-	previous := make([]byte, sha256.Size)
+	at, previous, err := beginning(ctx, q, tenant)
+	if err != nil {
+		return v, err
+	}
+	if previous == nil {
+		previous = make([]byte, sha256.Size)
+	}
 	for {
-		page, err := db.All(ctx, q, (*eventRow).fields, `SELECT `+eventColumns+` FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 1000`, tenant, v.Events)
+		page, err := db.All(ctx, q, (*eventRow).fields, `SELECT `+eventColumns+` FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 1000`, tenant, at)
 		if err != nil {
 			return v, fmt.Errorf("read the trail: %w", err)
 		}
 		for _, r := range page {
 			v.Events++
+			at++
 			switch {
-			case r.Seq != v.Events:
-				v.BadSeq, v.Problem = v.Events, "an event is missing before this one"
+			case r.Seq != at:
+				v.BadSeq, v.Problem = at, "an event is missing before this one"
 			case !bytes.Equal(r.Previous, previous):
 				v.BadSeq, v.Problem = r.Seq, "it does not follow the event before it"
 			case !bytes.Equal(r.sum([]byte(r.details)), r.Hash):
@@ -55,8 +63,8 @@ func Verify(ctx context.Context, q db.Querier, tenant string) (Verdict, error) {
 			break
 		}
 	}
-	if v.Events != head.Seq || !bytes.Equal(previous, head.Hash) {
-		v.BadSeq, v.Problem = v.Events+1, "the end of the trail is missing"
+	if at != head.Seq || !bytes.Equal(previous, head.Hash) {
+		v.BadSeq, v.Problem = at+1, "the end of the trail is missing"
 		return v, nil
 	}
 	v.OK = true

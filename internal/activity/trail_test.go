@@ -1,0 +1,125 @@
+package activity_test
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"headgate/internal/access"
+	"headgate/internal/activity"
+	"headgate/internal/db"
+	"headgate/internal/testkit"
+)
+
+func TestEvents(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
+		ctx := t.Context()
+		by := &access.Principal{Kind: access.Session, ID: "ses_a", Name: "a@example.com", Tenant: "ten_a", Organization: "org_a"}
+		record := func(n int, organization, action string) {
+			testkit.Must0(t, s.Tx(ctx, func(tx *db.Tx) error {
+				for i := range n {
+					if err := activity.Record(ctx, tx, by, activity.Event{Organization: organization, Action: action, TargetType: "key", TargetID: fmt.Sprintf("key_%d", i)}); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+		}
+		record(3, "org_a", "key.create")
+		record(2, "org_b", "key.create")
+		record(1, "org_a", "key.revoke")
+		for _, c := range []struct {
+			name   string
+			filter activity.EventFilter
+			want   int64
+		}{
+			{"an organization", activity.EventFilter{Organization: "org_a"}, 4},
+			{"a tenant", activity.EventFilter{Tenant: "ten_a"}, 6},
+			{"an action", activity.EventFilter{Organization: "org_a", Action: "key.revoke"}, 1},
+			{"all actions on a noun", activity.EventFilter{Organization: "org_a", Action: "key."}, 4},
+			{"another noun", activity.EventFilter{Organization: "org_a", Action: "ke."}, 0},
+			{"a target", activity.EventFilter{Organization: "org_a", Target: "key_0"}, 2},
+			{"an actor", activity.EventFilter{Organization: "org_a", Actor: "ses_a"}, 4},
+			{"a time to come", activity.EventFilter{Organization: "org_a", From: time.Now().Add(time.Hour)}, 0},
+		} {
+			t.Run("events of "+c.name, func(t *testing.T) {
+				events, total, err := activity.Events(ctx, s, c.filter, 100, 0)
+				testkit.Must0(t, err)
+				if total != c.want || int64(len(events)) != c.want {
+					t.Errorf("%d of %d events, want %d", len(events), total, c.want)
+				}
+			})
+		}
+		t.Run("nobody's events are not asked for by mistake", func(t *testing.T) {
+			if _, _, err := activity.Events(ctx, s, activity.EventFilter{}, 10, 0); err == nil {
+				t.Error("no error")
+			}
+		})
+	})
+}
+
+func TestExpireEvents(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
+		ctx := t.Context()
+		record := func(n int) {
+			testkit.Must0(t, s.Tx(ctx, func(tx *db.Tx) error {
+				for i := range n {
+					if err := activity.Record(ctx, tx, nil, activity.Event{Tenant: "ten_a", Action: "thing.create", TargetType: "thing", TargetID: fmt.Sprint(i)}); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+		}
+		verify := func(t *testing.T, want activity.Verdict) {
+			t.Helper()
+			want.Tenant = "ten_a"
+			testkit.Equal(t, testkit.Must(activity.Verify(ctx, s, "ten_a"))(t), want)
+		}
+		record(5)
+		testkit.Equal(t, testkit.Must(activity.ExpireEvents(ctx, s, time.Now().Add(-time.Hour)))(t), int64(0))
+		verify(t, activity.Verdict{Events: 5, OK: true})
+		testkit.Equal(t, testkit.Must(activity.ExpireEvents(ctx, s, time.Now().Add(time.Second)))(t), int64(5))
+		record(3)
+		t.Run("a shortened trail still verifies, from the note on", func(t *testing.T) {
+			verify(t, activity.Verdict{Events: 4, OK: true})
+		})
+		t.Run("more of it taken away is found", func(t *testing.T) {
+			testkit.Must(db.Exec(ctx, s, `UPDATE events SET tenant_id = 'ten_b' WHERE seq = 7`))(t)
+			verify(t, activity.Verdict{Events: 2, BadSeq: 7, Problem: "an event is missing before this one"})
+			testkit.Must(db.Exec(ctx, s, `UPDATE events SET tenant_id = 'ten_a' WHERE seq = 7`))(t)
+		})
+		t.Run("it can be shortened again", func(t *testing.T) {
+			testkit.Equal(t, testkit.Must(activity.ExpireEvents(ctx, s, time.Now().Add(time.Second)))(t), int64(4))
+			verify(t, activity.Verdict{Events: 1, OK: true})
+		})
+	})
+}
+
+func TestErrors(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
+		ctx := t.Context()
+		e := activity.NewErrors(s, time.Now, slog.New(slog.DiscardHandler))
+		for i := range 5 {
+			e.Add(activity.ErrorLine{Organization: "org_a", RequestID: fmt.Sprintf("req_%d", i), Code: "internal", Message: "m", Door: "platform", Operation: "getThing", Severity: activity.SeverityError})
+		}
+		e.Add(activity.ErrorLine{RequestID: "req_x", Code: "internal", Severity: activity.SeverityError})
+		e.Flush(ctx)
+		lines, total, err := activity.ErrorLines(ctx, s, activity.ErrorFilter{Organization: "org_a", Code: "internal", Severity: "error"}, 2, 1)
+		testkit.Must0(t, err)
+		if total != 5 || len(lines) != 2 || lines[0].RequestID != "req_3" || lines[1].RequestID != "req_2" || lines[0].CreatedAt.IsZero() {
+			t.Errorf("%d: %+v", total, lines)
+		}
+		t.Run("a flood is dropped and counted", func(t *testing.T) {
+			for range 1100 {
+				e.Add(activity.ErrorLine{Organization: "org_a"})
+			}
+			testkit.Equal(t, e.Dropped(), int64(100))
+		})
+		t.Run("they go when their time is over", func(t *testing.T) {
+			testkit.Equal(t, testkit.Must(activity.ExpireErrors(ctx, s, time.Now().Add(-time.Hour)))(t), int64(0))
+			testkit.Equal(t, testkit.Must(activity.ExpireErrors(ctx, s, time.Now().Add(time.Hour)))(t), int64(6))
+		})
+	})
+}
