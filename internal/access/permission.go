@@ -155,7 +155,7 @@ var rules = map[Permission]rule{
 	OrganizationRead: {scope: OrgRead, roles: anyone},
 	OrgMembers:       {scope: OrgRead, roles: staff},
 	OrgManage:        {scope: OrgWrite, roles: staff},
-	OrgOwn:           {scope: OrgAdmin, roles: owners},
+	OrgOwn:           {scope: OrgAdmin, roles: owners, person: true},
 	CreditsRead:      {scope: OrgRead, roles: anyone},
 	AccountManage:    {scope: UserWrite, roles: anyone, person: true},
 	WorkspacesRead:   {scope: OrgRead, roles: anyone},
