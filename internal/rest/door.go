@@ -3,7 +3,6 @@ package rest
 import (
 	"encoding/json"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -121,11 +120,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	front := &front{ResponseWriter: w}
-	// The mux would redirect an unclean path to its clean form; here one path
-	// has one spelling.
-	if cleanPath(r.URL.EscapedPath()) {
-		d.mux.ServeHTTP(front, r)
-	}
+	d.mux.ServeHTTP(front, r)
 	switch {
 	case front.claimed:
 	case front.status == http.StatusMethodNotAllowed:
@@ -136,12 +131,8 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func cleanPath(p string) bool {
-	return !strings.Contains(p, "//") && !strings.Contains(p, "/./") && !strings.Contains(p, "/../") &&
-		!strings.HasSuffix(p, "/.") && !strings.HasSuffix(p, "/..")
-}
-
-// front swallows what the mux itself answers (404, 405, redirects). A
+// front swallows what the mux itself answers: 404, 405, and the redirects of
+// unclean paths, which are 404 here, where one path has one spelling. A
 // registered handler claims the request and gets the real writer.
 type front struct {
 	http.ResponseWriter

@@ -76,7 +76,7 @@ func TestNoEcho(t *testing.T) {
 	quoted, _ := json.Marshal(canary)
 	text := string(quoted)
 	for _, body := range []string{
-		`{"name":` + text + `}`, `{"name":{"x":` + text + `}}`, `{"name":"a","link":"http://%zz` + canary + `"}`, `{"name":"a","link":"::` + canary + `"}`,
+		`{"name":` + text + `}`, `{"name":{"x":` + text + `}}`, `{"name":"a","link":"http://%zz` + canary + `"}`, `{"name":"a","link":"::` + canary + `"}`, `{"name":"a","link":"http://%zz\"` + canary + `"}`,
 		`{"name":"a","mail":"` + canary + ` <"}`, `{"name":"a","level":` + text + `}`, `{"name":"a","secret":` + text + `}`,
 		`{"name":"a","inner":{"kind":` + text + `}}`, `{"name":"a","inner":` + text + `}`, `{"name":"a","` + canary + `":1}`, canary, `{"` + canary,
 		`{"name":"a","inner":{"kind":"a","` + canary + `":1}}`, `{"name":"a","extra":` + text + `}`, `{"name":"a","a b` + canary + `":1}`,
