@@ -1,7 +1,6 @@
 package upstream_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -253,5 +251,4 @@ func isFault(err error, codes ...string) bool {
 	return false
 }
 
-var _ = bytes.Equal
-var _ = strings.Contains
+var dial = new(net.Dialer).DialContext

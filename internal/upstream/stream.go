@@ -19,12 +19,16 @@ const (
 // stream reads an event stream up to the answer. A legacy server may end it
 // before, if it gave an event id to go on from (2025-11-25, SSE polling).
 func (x *exchange) stream(ctx context.Context) (*Answer, error) {
+	var id string
+	var retry time.Duration
 	for resumes := 0; ; resumes++ {
 		answer, err := x.events()
 		if err != io.EOF {
 			return answer, err
 		}
-		id, retry := x.resp.Resume()
+		if last, wait := x.resp.Resume(); last != "" {
+			id, retry = last, wait
+		}
 		if x.session == nil || id == "" || resumes == maxResumes {
 			return nil, ErrLost.Because(errorString("the event stream ended without the answer"))
 		}

@@ -263,9 +263,11 @@ func (s *stream) read(resp *wire.Response, session *session) error {
 	var env mcp.Envelope
 	for {
 		e, err := resp.NextEvent(maxAnswer)
-		s.mu.Lock()
-		s.last, s.retry = resp.Resume()
-		s.mu.Unlock()
+		if last, retry := resp.Resume(); last != "" {
+			s.mu.Lock()
+			s.last, s.retry = last, retry
+			s.mu.Unlock()
+		}
 		if err == io.EOF {
 			return nil
 		}
