@@ -1,0 +1,219 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headgate/internal/activity"
+	"headgate/internal/apikey"
+	"headgate/internal/call"
+	"headgate/internal/catalog"
+	"headgate/internal/credit"
+	"headgate/internal/db"
+	"headgate/internal/demo"
+	"headgate/internal/gateway"
+	"headgate/internal/identity"
+	"headgate/internal/jobs"
+	"headgate/internal/netguard"
+	"headgate/internal/quota"
+	"headgate/internal/seal"
+	"headgate/internal/server"
+	"headgate/internal/settings"
+	"headgate/internal/tenancy"
+	"headgate/internal/upstream"
+	"headgate/internal/vault"
+	"headgate/internal/workspace"
+)
+
+// App is one running Headgate.
+type App struct {
+	Settings *settings.Settings
+	Version  string
+	Log      *slog.Logger
+	Now      func() time.Time
+
+	Store *db.Store // everything but bodies
+	Logs  *db.Store // bodies; the same as Store on PostgreSQL
+	Keys  *seal.Keys
+
+	Tenancy    *tenancy.Service
+	Identity   *identity.Service
+	APIKeys    *apikey.Service
+	Workspaces *workspace.Service
+	Vault      *vault.Service
+	Catalog    *catalog.Catalog
+	Resolver   *catalog.Resolver
+	Guard      *netguard.Guard
+	Hub        *upstream.Hub
+	Credits    *credit.Service
+	Bodies     *activity.Bodies
+	Limiter    *quota.Limiter[string]
+	Daily      *quota.Service
+	Calls      *call.Service
+	Jobs       *jobs.Runner
+	Gateway    *gateway.Gateway
+	Server     *server.Server
+	Registry   *prometheus.Registry
+
+	first *FirstRun // of this start; nil when it was not the first
+	ready readiness
+}
+
+// Open builds an App: stores opened and migrated, services joined, the first
+// start made. Close it when done.
+func Open(ctx context.Context, s *settings.Settings, version string, log *slog.Logger) (*App, error) {
+	a := &App{Settings: s, Version: version, Log: log, Now: time.Now, Registry: prometheus.NewRegistry()}
+	for _, step := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"open the store", a.openStores},
+		{"read the keys", a.openKeys},
+		{"build the services", a.build},
+		{"recover", a.recover},
+		{"make the first start", a.firstStart},
+		{"build the doors", a.doors},
+	} {
+		if err := step.run(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", step.name, err), a.Close())
+		}
+	}
+	return a, nil
+}
+
+// Close lets go of everything Open took.
+func (a *App) Close() error {
+	var errs []error
+	if a.Hub != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		a.Hub.Close(ctx)
+		cancel()
+	}
+	if a.Logs != nil && a.Logs != a.Store {
+		errs = append(errs, a.Logs.Close())
+	}
+	if a.Store != nil {
+		errs = append(errs, a.Store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (a *App) openStores(ctx context.Context) (err error) {
+	if err := os.MkdirAll(a.Settings.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	o := db.Options{Relaxed: a.Settings.Durability == "normal"}
+	if a.Settings.Database != "" {
+		if a.Store, err = db.Open(ctx, a.Settings.Database, o); err != nil {
+			return err
+		}
+		a.Logs = a.Store
+		_, err = a.Store.Migrate(ctx)
+		return err
+	}
+	if a.Store, err = db.Open(ctx, filepath.Join(a.Settings.Data, "headgate.db"), o); err != nil {
+		return err
+	}
+	if a.Logs, err = db.Open(ctx, filepath.Join(a.Settings.Data, "logs.db"), db.Options{Relaxed: true}); err != nil {
+		return err
+	}
+	_, err1 := a.Store.Migrate(ctx, db.Main)
+	_, err2 := a.Logs.Migrate(ctx, db.Logs)
+	return errors.Join(err1, err2)
+}
+
+// openKeys reads the keys file, or makes it when the database is new. A check
+// value in the database tells whether they belong together.
+func (a *App) openKeys(ctx context.Context) error {
+	stored, err := db.Value[[]byte](ctx, a.Store, `SELECT value FROM installation WHERE name = 'check'`)
+	if err != nil && !errors.Is(err, db.ErrNone) {
+		return err
+	}
+	fresh := errors.Is(err, db.ErrNone)
+	if a.Keys, err = seal.Load(a.Settings.KeysFile(), fresh); err != nil {
+		return err
+	}
+	if !fresh {
+		return a.Keys.Verify(stored)
+	}
+	_, err = db.Exec(ctx, a.Store, `INSERT INTO installation (name, value, updated_at) VALUES ('check', $1, $2) ON CONFLICT (name) DO NOTHING`, a.Keys.Check(), a.Now().UnixMilli())
+	return err
+}
+
+// build makes the services and joins them where one takes part in another's
+// transactions.
+func (a *App) build(ctx context.Context) (err error) {
+	a.Tenancy = tenancy.New(a.Store, a.Keys, a.Now)
+	a.Workspaces = workspace.New(a.Store, a.Now)
+	a.Credits = credit.New(a.Store, a.Now)
+	a.APIKeys = apikey.New(a.Store, a.Keys, apikey.Options{Now: a.Now, Log: a.Log})
+	a.Vault = vault.New(a.Store, a.Keys, a.Workspaces, a.Now)
+	a.Daily = quota.New(a.Store, a.Now, a.Log)
+	a.Limiter = quota.NewLimiter[string](200_000, a.Now)
+	a.Bodies = activity.NewBodies(a.Logs, a.Log)
+	a.Jobs = jobs.New(a.Store, jobs.Options{Now: a.Now, Log: a.Log})
+	a.Tenancy.OnFound(a.found)
+
+	a.Guard = netguard.New(a.policy())
+	if err := a.buildIdentity(ctx); err != nil {
+		return err
+	}
+	a.Catalog = catalog.New(catalog.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Limit: a.serviceLimit, Now: a.Now})
+	a.Resolver = catalog.NewResolver(a.Store, a.Keys)
+	a.Hub = upstream.NewHub(upstream.Options{Binder: a.Resolver, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,
+		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}}})
+	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: call.NewCommitter(a.Store, a.Credits, a.Log), Bodies: a.Bodies, Upstream: a.Hub,
+		Limiter: a.Limiter, Daily: a.Daily, Terms: a.terms, Value: a.Settings.CreditValue, Now: a.Now, Log: a.Log})
+	return nil
+}
+
+// policy opens the networks the operator named. A server that only this
+// machine can reach may reach this machine, so that a newcomer's own MCP
+// server on loopback works.
+func (a *App) policy() netguard.Policy {
+	p := netguard.Policy{Loopback: a.Settings.LoopbackOnly()}
+	for _, n := range a.Settings.AllowNetworks {
+		if prefix, err := netip.ParsePrefix(n); err == nil { // checked by settings
+			p.Allow = append(p.Allow, prefix)
+		}
+	}
+	return p
+}
+
+// terms are what plan and policy say about an organization's calls.
+func (a *App) terms(ctx context.Context, organization string) (call.Terms, error) {
+	o, err := a.Tenancy.Organization(ctx, organization)
+	if err != nil {
+		return call.Terms{}, err
+	}
+	p, err := a.Tenancy.PlanOf(ctx, organization)
+	if err != nil {
+		return call.Terms{}, err
+	}
+	return call.Terms{Rate: quota.Limit{PerMinute: p.RatePerMinute, Burst: p.Burst}, PerDay: int64(p.RequestsPerDay), BodyPolicy: o.BodyPolicy}, nil
+}
+
+func (a *App) serviceLimit(ctx context.Context, _ db.Querier, organization string) (int64, bool, error) {
+	p, err := a.Tenancy.PlanOf(ctx, organization)
+	if err != nil {
+		return 0, false, err
+	}
+	return int64(p.Services), p.Services != tenancy.Unlimited, nil
+}
+
+// recover frees what a run that ended without a word had set aside.
+func (a *App) recover(ctx context.Context) error {
+	freed, err := a.Credits.Recover(ctx)
+	if freed > 0 {
+		a.Log.Info("credits set aside for calls that got no answer are free again", "credits", freed)
+	}
+	return err
+}

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+
+	"headgate/internal/access"
+	"headgate/internal/apikey"
+	"headgate/internal/gateway"
+	"headgate/internal/rest"
+	"headgate/internal/server"
+	"headgate/internal/server/request"
+	"headgate/internal/workspace"
+)
+
+// readiness is what /readyz tells.
+type readiness struct{ up atomic.Bool }
+
+var errStarting = errors.New("the start is not complete")
+
+func (a *App) isReady(ctx context.Context) error {
+	if !a.ready.up.Load() {
+		return errStarting
+	}
+	return a.Store.Ping(ctx)
+}
+
+// credentials finds keys and tokens in requests, alike on every door.
+func credentials() rest.Credentials {
+	var c rest.Credentials
+	for _, p := range apikey.Prefixes() {
+		c.Prefixes = append(c.Prefixes, p.Text)
+	}
+	return c
+}
+
+// authenticate says whose a credential is: a key's by its prefix, else a
+// session's or an external issuer's token.
+func (a *App) authenticate(r *http.Request, c rest.Credential) (*access.Principal, error) {
+	if c.Prefix != "" {
+		return a.APIKeys.Authenticate(r.Context(), c.Value, request.ClientAddr(r.Context()))
+	}
+	return a.Identity.Authenticate(r.Context(), c.Value)
+}
+
+// gatewayPrincipal is who speaks to the Gateway. Operator keys cannot: they
+// act on the installation, not inside an organization.
+func (a *App) gatewayPrincipal(find rest.Credentials) func(*http.Request) (*access.Principal, error) {
+	return func(r *http.Request) (*access.Principal, error) {
+		c, err := find.Find(r)
+		if err != nil {
+			return nil, err
+		}
+		if c.Scheme == rest.NoScheme {
+			return nil, rest.ErrNoCredential
+		}
+		p, err := a.authenticate(r, c)
+		if err != nil {
+			return nil, err
+		}
+		if i := request.From(r.Context()); i != nil {
+			i.Principal = p.ID
+		}
+		if p.Kind == access.OperatorKey || p.Organization == "" {
+			return nil, access.ErrDenied.Saying("Operator keys cannot call tools. Use a key of an organization.")
+		}
+		return p, nil
+	}
+}
+
+// workspaceOf resolves the workspace of a Gateway URL. A workspace key has its
+// own and no other.
+func (a *App) workspaceOf(ctx context.Context, by *access.Principal, name string) (string, error) {
+	var w workspace.Workspace
+	var err error
+	switch {
+	case name != "":
+		w, err = a.Workspaces.Get(ctx, by.Organization, name)
+	case by.Workspace != "":
+		w, err = a.Workspaces.Get(ctx, by.Organization, by.Workspace)
+	default:
+		w, err = a.Workspaces.Default(ctx, by.Organization)
+	}
+	if err != nil {
+		return "", err
+	}
+	if by.Kind == access.WorkspaceKey && w.ID != by.Workspace {
+		return "", workspace.ErrNotFound
+	}
+	if err := w.Usable(); err != nil {
+		return "", err
+	}
+	return w.ID, nil
+}
+
+// allow counts a request against its principal's rate.
+func (a *App) allow(ctx context.Context, by *access.Principal) error {
+	t, err := a.terms(ctx, by.Organization)
+	if err != nil {
+		return err
+	}
+	return a.Limiter.Take(by.ID, t.Rate).Err()
+}
+
+// doors builds every door and the server in front of them.
+func (a *App) doors(context.Context) (err error) {
+	a.Gateway = gateway.New(gateway.Options{Authenticate: a.gatewayPrincipal(credentials()), Workspace: a.workspaceOf, Allow: a.allow, Resolver: a.Resolver,
+		Hub: a.Hub, Calls: a.Calls, Keys: a.Keys, Version: a.serverVersion(), BaseURL: a.Settings.PublicURL(), Now: a.Now, Log: a.Log})
+	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}}
+	a.Server, err = server.New(a.serverConfig(), routes...)
+	return err
+}
+
+func (a *App) serverConfig() server.Config {
+	s := a.Settings
+	c := server.Config{Listen: s.Listen, Internal: s.InternalListen, Hosts: s.AllowHosts, Origins: s.AllowOrigins,
+		MaxConnections: s.MaxConnections, Drain: s.DrainFor, Log: a.Log, Registry: a.Registry, Ready: a.isReady}
+	if s.BaseDomain != "" {
+		c.BaseDomains = []string{s.BaseDomain}
+	}
+	if s.BaseURL != "" {
+		c.Hosts = append(c.Hosts, hostOf(s.BaseURL))
+		c.Origins = append(c.Origins, s.PublicURL())
+	}
+	for _, n := range s.TrustedProxies {
+		if p, err := netip.ParsePrefix(n); err == nil { // checked by settings
+			c.TrustedProxies = append(c.TrustedProxies, p)
+		}
+	}
+	return c
+}
+
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
