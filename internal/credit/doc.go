@@ -18,6 +18,9 @@
 // line of the same call is written. What may happen once (a month's grant, a
 // top-up) carries a key, and the unique key is the judge.
 //
+// Usage folds entries into sums per day; Reconcile compares the ledger with the
+// log of calls.
+//
 // It leaves to others: prices (catalog), who may ask (access), the log
 // (activity).
 package credit

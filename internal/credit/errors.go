@@ -10,6 +10,7 @@ var (
 	ErrExists       = fault.New(fault.Conflict, "credit.account_exists", "This credit account exists already.")
 	ErrAmount       = fault.New(fault.Invalid, "credit.amount", "The amount must be a whole number of credits other than 0, within ±10^15.")
 	ErrInUse        = fault.New(fault.Conflict, "credit.in_use", "The credits are set aside for calls in flight. Try again in a few seconds.")
+	ErrReason       = fault.New(fault.Invalid, "credit.reason", "Say why. The reason is kept with the entry.")
 	ErrRepeated     = fault.New(fault.Conflict, "credit.repeated", "This entry has been made already.")
 )
 
