@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +16,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"headgate/internal/sandbox/helper"
 )
 
 // Harden makes the memory and environment of this process unreadable to other
@@ -50,7 +51,7 @@ func (l *Launcher) attest(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	defer bait.close()
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, helper.LaunchTimeout)
 	defer cancel()
 	inside, outside, err := l.probe(ctx, dir, bait)
 	if err != nil {
@@ -180,9 +181,10 @@ func (b *bait) close() {
 
 // attest reads what the kernel says of the child that is running.
 func (w *walled) attest() Report {
-	pid, status, err := w.child()
+	pid, _ := w.Child()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return reportOf([]Wall{{Name: WallStart, Detail: err.Error()}})
+		return reportOf([]Wall{{Name: WallStart, Detail: "it has ended"}})
 	}
 	walls := []Wall{{Name: WallStart, Up: true, Detail: "running since its walls were up"}}
 	for _, ns := range [][2]string{
@@ -194,29 +196,9 @@ func (w *walled) attest() Report {
 		walls[1] = Wall{Name: WallUser, Detail: "it is uid 0 on the host"}
 	}
 	walls = append(walls, privileges(status), dataLimit(pid, w.limits.Data),
-		Wall{WallLandlock, w.host.landlock > 0, fmt.Sprintf("ABI %d, raised at start", w.host.landlock)},
+		Wall{WallLandlock, w.host.Landlock > 0, fmt.Sprintf("ABI %d, raised at start", w.host.Landlock)},
 		Wall{WallSeccomp, slices.Equal(statusField(status, "Seccomp"), []string{"2"}), "mode " + strings.Join(statusField(status, "Seccomp"), " ")})
 	return reportOf(append(walls, hardened()))
-}
-
-// child finds the child by its number inside.
-func (w *walled) child() (pid int, status []byte, err error) {
-	init := strconv.Itoa(w.init.Pid)
-	children, err := os.ReadFile("/proc/" + init + "/task/" + init + "/children")
-	if err != nil {
-		return 0, nil, errors.New("it has ended")
-	}
-	for field := range strings.FieldsSeq(string(children)) {
-		status, err := os.ReadFile("/proc/" + field + "/status")
-		if err != nil {
-			continue
-		}
-		if inside := statusField(status, "NSpid"); len(inside) > 0 && inside[len(inside)-1] == strconv.Itoa(childPID) {
-			pid, err := strconv.Atoi(field)
-			return pid, status, err
-		}
-	}
-	return 0, nil, errors.New("it has ended")
 }
 
 func privileges(status []byte) Wall {

@@ -14,6 +14,8 @@ import (
 // package: main hands what follows it to HelperMain before anything else.
 const HelperArg = "sandbox-helper"
 
+const retryAttest = time.Minute
+
 // Config is what a Launcher needs.
 type Config struct {
 	// Executable is our own program. Attest runs it inside the walls.
@@ -32,6 +34,7 @@ type Launcher struct {
 
 	attested sync.Mutex // held while attesting, so it happens once
 	report   *Report
+	reported time.Time
 
 	mu      sync.Mutex
 	running map[*Process]struct{}
@@ -106,19 +109,21 @@ func (l *Launcher) ended(p *Process) {
 	}
 }
 
-// Attest tries the walls from inside with a child of our own, once, and
-// returns what it found. An error means the attempt itself was cut short.
+// Attest tries the walls from inside with a child of our own and returns what
+// it found. A good report stands for the life of the launcher, one of level
+// None for a minute: the cause may have passed. An error means the attempt
+// itself was cut short.
 func (l *Launcher) Attest(ctx context.Context) (Report, error) {
 	l.attested.Lock()
 	defer l.attested.Unlock()
-	if l.report != nil {
+	if l.report != nil && (l.report.Level != None || l.config.Now().Sub(l.reported) < retryAttest) {
 		return *l.report, nil
 	}
 	report, err := l.attest(ctx)
 	if err != nil {
 		return Report{}, err
 	}
-	l.report = &report
+	l.report, l.reported = &report, l.config.Now()
 	return report, nil
 }
 

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"headgate/internal/sandbox/helper"
 )
 
 // probe is what a hostile child would like to know, handed to it on purpose.
@@ -84,7 +86,7 @@ func (p *probe) descriptors() (string, error) {
 }
 
 func (p *probe) user() (string, error) {
-	if os.Getuid() != insideID || os.Geteuid() != insideID || os.Getgid() != insideID {
+	if os.Getuid() != helper.InsideID || os.Geteuid() != helper.InsideID || os.Getgid() != helper.InsideID {
 		return "", fmt.Errorf("uid is %d", os.Getuid())
 	}
 	uidMap, err := os.ReadFile("/proc/self/uid_map")
@@ -99,7 +101,7 @@ func (p *probe) user() (string, error) {
 }
 
 func (p *probe) processes() (string, error) {
-	if err := syscall.Kill(p.ServerPID, 0); !errors.Is(err, syscall.ESRCH) && os.Getpid() != childPID {
+	if err := syscall.Kill(p.ServerPID, 0); !errors.Is(err, syscall.ESRCH) && os.Getpid() != helper.ChildPID {
 		return "", fmt.Errorf("the server's process can be signalled (%v)", err)
 	}
 	entries, err := os.ReadDir("/proc")
@@ -107,7 +109,7 @@ func (p *probe) processes() (string, error) {
 		return "no /proc; the server's process is not there", nil
 	}
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && pid > childPID {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && pid > helper.ChildPID {
 			return "", fmt.Errorf("process %d can be seen", pid)
 		}
 	}
@@ -143,7 +145,7 @@ func (p *probe) files() (string, error) {
 			return "", fmt.Errorf("%s can be written", dir)
 		}
 	}
-	for _, dir := range []string{privateDir, tempDir, "/dev/shm"} {
+	for _, dir := range []string{helper.PrivateDir, helper.TempDir, "/dev/shm"} {
 		if err := os.WriteFile(filepath.Join(dir, ".headgate-probe"), nil, 0o600); err != nil {
 			return "", err
 		}

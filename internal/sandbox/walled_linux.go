@@ -5,33 +5,26 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
-	"strconv"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"headgate/internal/sandbox/egress"
+	"headgate/internal/sandbox/helper"
 )
 
-// startTimeout bounds the raising of walls, which takes milliseconds.
-const startTimeout = 10 * time.Second
+type host = helper.Host
 
-// walled is a child behind walls. Its init is a child of this process.
+func lookAtHost() host { return helper.Look() }
+
+// walled is a child behind walls.
 type walled struct {
-	init    *os.Process
-	host    host
-	limits  Limits
-	control *control
-	exited  chan struct{} // closed when wait has reaped the init
-
-	listeners []*os.File   // inside, for the gate
-	gate      *egress.Gate // nil without a network
+	*helper.Init
+	host   host
+	limits Limits
+	gate   *egress.Gate  // nil without a network
+	exited chan struct{} // closed when nothing is left
 }
 
 func (l *Launcher) startWalled(ctx context.Context, spec Spec) (*Process, error) {
@@ -39,12 +32,15 @@ func (l *Launcher) startWalled(ctx context.Context, spec Spec) (*Process, error)
 	if err != nil {
 		return nil, ErrSpec.Saying("%s", err)
 	}
-	plan, err := newPlan(spec, l.host, rules)
-	if err != nil {
-		return nil, err
+	plan, err := helper.New(childOf(spec, rules), l.host)
+	if path := (*helper.PathError)(nil); errors.As(err, &path) {
+		return nil, ErrSpec.Saying("%s", path.Text).Because(err)
 	}
-	if plan.uid >= 0 {
-		if err := giveTo(spec.WorkDir, plan.uid); err != nil {
+	if err != nil {
+		return nil, ErrStart.Because(err)
+	}
+	if uid, ok := plan.UID(); ok {
+		if err := giveTo(spec.WorkDir, uid); err != nil {
 			return nil, ErrStart.Saying("The work directory could not be given to the child.").Because(err)
 		}
 	}
@@ -52,12 +48,13 @@ func (l *Launcher) startWalled(ctx context.Context, spec Spec) (*Process, error)
 	if err != nil {
 		return nil, ErrStart.Because(err)
 	}
-	w, err := plan.launch(ctx, ends)
+	init, err := plan.Launch(ctx, ends.child)
 	ends.closeChild()
 	if err != nil {
 		ends.close()
-		return nil, err
+		return nil, startFault(err)
 	}
+	w := &walled{Init: init, host: l.host, limits: spec.Limits, exited: make(chan struct{})}
 	if !rules.Empty() {
 		w.gate = egress.New(rules, l.config.Dial, l.config.Log.With("server", spec.Name))
 		if err := w.open(); err != nil {
@@ -70,104 +67,60 @@ func (l *Launcher) startWalled(ctx context.Context, spec Spec) (*Process, error)
 	return newProcess(spec, w, ends, l.config.Now), nil
 }
 
+func childOf(spec Spec, rules *egress.Rules) helper.Child {
+	env := map[string]string{"HOME": helper.PrivateDir, "TMPDIR": helper.TempDir, "PATH": "/usr/local/bin:/usr/bin:/bin"}
+	if !rules.Empty() {
+		egress.Env(env)
+	}
+	l := spec.Limits
+	return helper.Child{
+		Argv: spec.Argv, Env: spec.environ(env), WorkDir: spec.WorkDir, ReadOnly: spec.ReadOnly, ReadWrite: spec.ReadWrite, Rules: rules,
+		Data: l.Data, FileSize: l.FileSize, Temp: l.Temp, Files: l.Files, Processes: l.Processes, CPU: l.CPU,
+	}
+}
+
+func startFault(err error) error {
+	var step *helper.StepError
+	switch {
+	case errors.As(err, &step):
+		return ErrStart.Saying("The server's program could not be started: %s.", err).With("step", step.Step).Because(err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return ErrStart.Saying("The server's program did not start in time.").Because(err)
+	}
+	return ErrStart.Because(err)
+}
+
 // giveTo makes the child's uid own the directory and all in it, when it does
-// not yet: a new directory, or one restored from elsewhere.
+// not yet: a new directory, or one restored from elsewhere. It never leaves
+// the directory, whatever links lie in it.
 func giveTo(dir string, uid int) error {
-	info, err := os.Lstat(dir)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	info, err := root.Stat(".")
 	if err != nil {
 		return err
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) == uid {
 		return nil
 	}
-	err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || path == dir {
+	err = fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || path == "." {
 			return err
 		}
-		return os.Lchown(path, uid, uid)
+		return root.Lchown(path, uid, uid)
 	})
 	if err != nil {
 		return err
 	}
-	return os.Lchown(dir, uid, uid) // last: it says that all was done
-}
-
-// launch runs the plan until the child's program is executed.
-func (p *plan) launch(ctx context.Context, ends *pipes) (*walled, error) {
-	image, err := p.Memory("headgate-init")
-	if err != nil {
-		return nil, ErrStart.Because(err)
-	}
-	defer image.Close()
-	control, theirs, err := newControl()
-	if err != nil {
-		return nil, ErrStart.Because(err)
-	}
-	helper, err := os.StartProcess("/proc/self/fd/"+strconv.Itoa(int(image.Fd())), []string{"headgate-init"}, &os.ProcAttr{
-		Dir: "/", Env: []string{}, Files: []*os.File{ends.child[0], ends.child[1], ends.child[2], theirs},
-	})
-	theirs.Close()
-	if err != nil {
-		control.close()
-		return nil, ErrStart.Because(err)
-	}
-	w := &walled{host: p.host, limits: p.spec.Limits, control: control, exited: make(chan struct{})}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
-		_ = helper.Kill() // it may be gone already
-		control.close()
-	})
-	_, err = helper.Wait() // it goes as soon as the init runs
-	if err == nil {
-		err = p.follow(w)
-	}
-	if !stop() {
-		err = ErrStart.Saying("The server's program did not start in time.").Because(ctx.Err())
-	}
-	if err == nil {
-		return w, nil
-	}
-	w.kill()
-	if w.init != nil {
-		_, _ = w.init.Wait()
-	}
-	if errors.Is(err, ErrStart) {
-		return nil, err
-	}
-	return nil, ErrStart.Because(err)
-}
-
-// follow reads what the helper says until the child runs or a step failed.
-func (p *plan) follow(w *walled) error {
-	var failure error
-	for {
-		m, err := w.control.read()
-		switch {
-		case err != nil && failure != nil:
-			return failure
-		case err != nil:
-			return fmt.Errorf("the helper went silent: %w", err)
-		}
-		switch m.kind {
-		case saidInit:
-			if w.init, err = os.FindProcess(m.sender); err != nil {
-				return err
-			}
-		case saidListen:
-			w.listeners = m.files
-		case saidFault:
-			step, errno := p.StepName(m.a), syscall.Errno(m.b)
-			failure = ErrStart.Saying("The server's program could not be started: %s: %s.", step, errno).With("step", step).Because(errno)
-		case saidStarted:
-			return failure // the child's own may have come first
-		}
-	}
+	return root.Chown(".", uid, uid) // last: it says that all was done
 }
 
 // open gives the child's listening sockets to its gate.
 func (w *walled) open() error {
-	for i, f := range w.listeners {
+	for i, f := range w.Listeners {
 		l, err := net.FileListener(f)
 		f.Close()
 		if err != nil {
@@ -182,41 +135,21 @@ func (w *walled) open() error {
 	return nil
 }
 
-// terminate asks the init to pass SIGTERM on. If it is gone, so is the child.
-func (w *walled) terminate() { w.control.signal(unix.SIGTERM) }
+func (w *walled) terminate() { w.Terminate() }
+func (w *walled) kill()      { w.Kill() }
+func (w *walled) pid() int   { return w.PID() }
 
-// kill ends the init, and with it the kernel ends the whole namespace.
-func (w *walled) kill() {
-	w.control.close()
-	if w.init != nil {
-		_ = w.init.Kill() // it may be gone already
-	}
-}
-
-func (w *walled) pid() int { return w.init.Pid }
-
-// wait returns when the init is reaped, which the kernel allows only when
-// every other process of its namespace is gone.
 func (w *walled) wait() (code int, signal syscall.Signal, reason Reason) {
-	code, reason = -1, Killed
-	for {
-		m, err := w.control.read()
-		if err != nil {
-			break
-		}
-		if m.kind == saidExit {
-			status := syscall.WaitStatus(m.a)
-			code, signal, reason = status.ExitStatus(), 0, Exited
-			if status.Signaled() {
-				signal = status.Signal()
-			}
-		}
-	}
-	_, _ = w.init.Wait()
+	status, told := w.Wait()
 	close(w.exited)
-	w.control.close()
 	if w.gate != nil {
 		w.gate.Close()
 	}
-	return code, signal, reason
+	switch {
+	case !told:
+		return -1, 0, Killed
+	case status.Signaled():
+		return -1, status.Signal(), Exited
+	}
+	return status.ExitStatus(), 0, Exited
 }

@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -33,7 +34,7 @@ func (w *walled) watch(p *Process) {
 			return
 		case <-tick.C:
 		}
-		used := usageOf(w.init.Pid)
+		used := usageOf(w.PID())
 		if used.memory > p.limits.Memory {
 			p.end(Memory, fmt.Sprintf("used %d of %d MiB", used.memory/mib, p.limits.Memory/mib))
 			return
@@ -43,7 +44,7 @@ func (w *walled) watch(p *Process) {
 		}
 		spent = used.ticks
 		if size := sizeOf(p.workDir, p.limits.Disk); size > p.limits.Disk {
-			p.end(Disk, fmt.Sprintf("its work directory holds more than %d MiB", p.limits.Disk/mib))
+			p.end(Disk, fmt.Sprintf("its work directory holds more than %d MiB, or more than can be counted", p.limits.Disk/mib))
 			return
 		}
 	}
@@ -110,6 +111,10 @@ func sizeOf(dir string, limit int64) int64 {
 	var sum int64
 	files := 0
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			sum = limit + 1 // hidden below a path too long or shut: not to be counted on
+			return fs.SkipAll
+		}
 		if err != nil {
 			return nil // it went away meanwhile
 		}

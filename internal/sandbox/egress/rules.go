@@ -140,3 +140,12 @@ func (r *Rules) named(addr netip.Addr) string {
 	}
 	return ""
 }
+
+// Env adds the variables that point programs at the proxy.
+func Env(env map[string]string) {
+	proxy := fmt.Sprintf("http://127.0.0.1:%d", ProxyPort)
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
+		env[name] = proxy
+	}
+	env["NODE_USE_ENV_PROXY"] = "1"
+}

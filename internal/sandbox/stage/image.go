@@ -49,7 +49,10 @@ func (p *Program) Memory(name string) (*os.File, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	f := os.NewFile(uintptr(fd), name)
+	f, err := raise(fd, name)
+	if err != nil {
+		return nil, err
+	}
 	for i, part := range [][]byte{p.header(len(text)), text, p.records(), p.data} {
 		off := int64(i) * segment
 		if i == 3 {
@@ -61,6 +64,16 @@ func (p *Program) Memory(name string) (*os.File, error) {
 		}
 	}
 	return f, nil
+}
+
+// raise moves a descriptor above those that a child's own take the places of.
+func raise(fd int, name string) (*os.File, error) {
+	defer unix.Close(fd)
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(high), name), nil
 }
 
 const recordSegments = maxRecords * recordSize / segment

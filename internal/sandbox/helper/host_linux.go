@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package sandbox
+package helper
 
 import (
 	"hash/fnv"
@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// host is what this kernel and this user can give. Namespaces are not in it:
+// Host is what this kernel and this user can give. Namespaces are not in it:
 // every level but None needs them, and only trying tells.
-type host struct {
-	landlock int  // ABI, 0 without
-	seccomp  bool // filters work
+type Host struct {
+	Landlock int  // ABI, 0 without
+	Seccomp  bool // filters work
 	lastCap  int
 	root     bool    // we are uid 0 and can give children another uid
 	uids     idRange // where those uids lie
@@ -28,14 +28,15 @@ type idRange struct{ from, count uint64 }
 // systemd hand out, below 2^31, which some software cannot exceed.
 var highUIDs = idRange{0x70000000, 1 << 20}
 
-func lookAtHost() host {
-	h := host{lastCap: 63}
+// Look asks the kernel what it can give.
+func Look() Host {
+	h := Host{lastCap: 63}
 	if abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); errno == 0 {
-		h.landlock = int(abi)
+		h.Landlock = int(abi)
 	}
 	action := uint32(unix.SECCOMP_RET_ERRNO)
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action)))
-	h.seccomp = errno == 0
+	h.Seccomp = errno == 0
 	if text, err := os.ReadFile("/proc/sys/kernel/cap_last_cap"); err == nil {
 		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
 			h.lastCap = n
@@ -79,7 +80,7 @@ func usableUIDs(uidMap string) idRange {
 
 // uidFor is the host uid of the child that owns the directory. It depends on
 // nothing else, so files written yesterday still belong to the child.
-func (h host) uidFor(workDir string) int {
+func (h Host) uidFor(workDir string) int {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(workDir)) // a hash does not fail
 	return int(h.uids.from + hash.Sum64()%h.uids.count)

@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package sandbox
+package helper
 
 import (
 	"encoding/binary"
@@ -131,7 +131,7 @@ func (b *bpf) sockets() {
 }
 
 // seccomp raises the filter. After it only the exec follows.
-func (p *plan) seccomp() {
+func (p *Plan) seccomp() {
 	var code []byte
 	for instruction := range slices.Values(filter()) {
 		code = binary.LittleEndian.AppendUint16(code, instruction.Code)

@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package sandbox
+package helper
 
 import (
 	"encoding/binary"
@@ -13,8 +13,8 @@ import (
 
 // limits sets the child's rlimits, hard and soft. RLIMIT_AS is not among them:
 // garbage-collected programs reserve far more address space than they use.
-func (p *plan) limits() {
-	l := p.spec.Limits
+func (p *Plan) limits() {
+	l := p.child
 	set := func(name string, resource int, n uint64) {
 		p.Call("limit "+name, unix.SYS_PRLIMIT64, 0, resource, p.Words(n, n), 0)
 	}
@@ -32,7 +32,7 @@ func (p *plan) limits() {
 }
 
 // dropCapabilities empties all five sets.
-func (p *plan) dropCapabilities() {
+func (p *Plan) dropCapabilities() {
 	p.Call("drop ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	for capability := range p.host.lastCap + 1 {
 		p.Call("bound capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, capability, 0, 0, 0).Maybe()
@@ -43,8 +43,8 @@ func (p *plan) dropCapabilities() {
 
 // network brings up the loopback and makes the listening sockets of the way
 // out, when there is one. Without, not even the loopback is up.
-func (p *plan) network() {
-	if p.rules.Empty() {
+func (p *Plan) network() {
+	if p.child.Rules.Empty() {
 		return
 	}
 	request := make([]byte, 40) // a struct ifreq
@@ -53,7 +53,7 @@ func (p *plan) network() {
 	p.fixed(p.Call("open a socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0), fsFD)
 	p.Call("bring the loopback up", unix.SYS_IOCTL, fsFD, unix.SIOCSIFFLAGS, request)
 
-	ports := listenPorts(p.rules)
+	ports := listenPorts(p.child.Rules)
 	control := binary.LittleEndian.AppendUint64(nil, uint64(unix.CmsgLen(4*len(ports))))
 	control = binary.LittleEndian.AppendUint32(control, unix.SOL_SOCKET)
 	control = binary.LittleEndian.AppendUint32(control, unix.SCM_RIGHTS)
@@ -104,8 +104,8 @@ func landlockRights(abi int) uint64 {
 // landlock is a second wall behind the private view: even if a mount were too
 // wide, only these paths, no TCP but the way out, and no signals or abstract
 // sockets beyond the child's own processes.
-func (p *plan) landlock() {
-	abi, all := p.host.landlock, landlockRights(p.host.landlock)
+func (p *Plan) landlock() {
+	abi, all := p.host.Landlock, landlockRights(p.host.Landlock)
 	attr, size := p.Words(all, uint64(0), uint64(0)), 8
 	if abi >= 4 {
 		attr, size = p.Words(all, unix.LANDLOCK_ACCESS_NET_CONNECT_TCP, uint64(0)), 16
@@ -136,11 +136,11 @@ func (p *plan) landlock() {
 	}
 	allow("/dev", llDevice)
 	allow("/dev/shm", write)
-	allow(tempDir, write)
+	allow(TempDir, write)
 	allow("/etc", llRead)
 	allow("/proc", llRead&^unix.LANDLOCK_ACCESS_FS_EXECUTE)
-	if abi >= 4 && !p.rules.Empty() {
-		for _, port := range listenPorts(p.rules) {
+	if abi >= 4 && !p.child.Rules.Empty() {
+		for _, port := range listenPorts(p.child.Rules) {
 			p.Call("allow a port", unix.SYS_LANDLOCK_ADD_RULE, rootFD, ruleNet, p.Words(unix.LANDLOCK_ACCESS_NET_CONNECT_TCP, uint64(port)), 0)
 		}
 	}

@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package sandbox
+package helper
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"headgate/internal/sandbox/egress"
 	"headgate/internal/sandbox/stage"
 )
 
@@ -33,37 +32,36 @@ const (
 	saidListen             // with it come the listening sockets of the network
 )
 
+// What a child sees of itself.
+const (
+	InsideID = 1000 // its uid and gid
+	ChildPID = 2    // its process id, the first after the init's
+)
+
 const (
 	messageSize = 24
-	insideID    = 1000       // the child's uid and gid, as it sees them
-	childPID    = 2          // the init's first child
 	allSignals  = ^uint64(0) // a signal mask
 	maskSize    = 8          // bytes of a mask
 )
 
-// plan is the helper's program under construction: what happens between the
-// fork and the exec, written down as system calls. The helper goes through
-// three lives: outside (in our namespaces, becomes nobody, makes the new ones),
-// init (pid 1 inside, builds the view, then watches), child (raises the walls
-// that bind only itself, then executes the program).
-type plan struct {
+// Plan is the program of a helper. See the package comment for its lives.
+type Plan struct {
 	*stage.Program
-	spec  Spec
-	host  host
-	rules *egress.Rules
+	child Child
+	host  Host
 	view  *view
 	uid   int // host uid to become, or -1 to stay
-
 }
 
-func newPlan(spec Spec, h host, rules *egress.Rules) (*plan, error) {
-	view, err := newView(spec, rules)
+// New writes the plan for a child. A path that cannot be shown is a PathError.
+func New(c Child, h Host) (*Plan, error) {
+	view, err := newView(c)
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{Program: stage.New(), spec: spec, host: h, rules: rules, view: view, uid: -1}
+	p := &Plan{Program: stage.New(), child: c, host: h, view: view, uid: -1}
 	if h.root {
-		p.uid = h.uidFor(spec.WorkDir)
+		p.uid = h.uidFor(c.WorkDir)
 	}
 	inside, child, failed := p.Label(), p.Label(), p.Label()
 	p.OnFailure(failed, saidFault)
@@ -71,28 +69,31 @@ func newPlan(spec Spec, h host, rules *egress.Rules) (*plan, error) {
 	p.Mark(inside)
 	p.init(child)
 	p.Mark(child)
-	p.child()
+	p.become()
 	p.Mark(failed)
 	p.send("report a failure", p.Failure())
 	p.exit(127)
 	return p, nil
 }
 
-func (p *plan) exit(code int) { p.Call("exit", unix.SYS_EXIT_GROUP, code) }
+// UID is the host uid the child will have, when it is not ours.
+func (p *Plan) UID() (uid int, ok bool) { return p.uid, p.uid >= 0 }
+
+func (p *Plan) exit(code int) { p.Call("exit", unix.SYS_EXIT_GROUP, code) }
 
 // send sends a message. Headgate may be gone; then nobody has to be told.
-func (p *plan) send(name string, message stage.Ref) {
+func (p *Plan) send(name string, message stage.Ref) {
 	p.Call(name, unix.SYS_SENDTO, controlFD, message, messageSize, unix.MSG_NOSIGNAL, 0, 0).Maybe()
 }
 
 // fixed moves the descriptor that a call returns to a number of our choice.
-func (p *plan) fixed(open *stage.Op, fd int) {
+func (p *Plan) fixed(open *stage.Op, fd int) {
 	dup := p.Call("place a descriptor", unix.SYS_DUP3, 0, fd, unix.O_CLOEXEC)
 	open.Into(dup.Arg(0))
 }
 
 // put writes text to a file. What it opens is closed with all the rest.
-func (p *plan) put(name, path, text string, flags int) (open, write *stage.Op) {
+func (p *Plan) put(name, path, text string, flags int) (open, write *stage.Op) {
 	open = p.Call(name, unix.SYS_OPENAT, unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_CLOEXEC|flags, 0o644)
 	write = p.Call(name, unix.SYS_WRITE, 0, text, len(text))
 	open.Into(write.Arg(0))
@@ -100,7 +101,7 @@ func (p *plan) put(name, path, text string, flags int) (open, write *stage.Op) {
 }
 
 // outside is the helper's first life.
-func (p *plan) outside(inside *stage.Label) {
+func (p *Plan) outside(inside *stage.Label) {
 	p.Call("close inherited descriptors", unix.SYS_CLOSE_RANGE, controlFD+1, math.MaxUint32, 0)
 	p.Call("keep the control socket from the child", unix.SYS_FCNTL, controlFD, unix.F_SETFD, unix.FD_CLOEXEC)
 	p.Call("make a session", unix.SYS_SETSID).Maybe()
@@ -120,8 +121,8 @@ func (p *plan) outside(inside *stage.Label) {
 	}
 	p.Call("make a user namespace", unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
 	p.put("deny setgroups", "/proc/self/setgroups", "deny", 0)
-	p.put("map the user id", "/proc/self/uid_map", fmt.Sprintf("%d %d 1", insideID, uid), 0)
-	p.put("map the group id", "/proc/self/gid_map", fmt.Sprintf("%d %d 1", insideID, gid), 0)
+	p.put("map the user id", "/proc/self/uid_map", fmt.Sprintf("%d %d 1", InsideID, uid), 0)
+	p.put("map the group id", "/proc/self/gid_map", fmt.Sprintf("%d %d 1", InsideID, gid), 0)
 	p.Call("make the other namespaces", unix.SYS_UNSHARE, unix.CLONE_NEWNS|unix.CLONE_NEWPID|unix.CLONE_NEWNET|
 		unix.CLONE_NEWIPC|unix.CLONE_NEWUTS|unix.CLONE_NEWCGROUP)
 	// The init becomes Headgate's own child, so that Headgate reaps it and this
@@ -131,7 +132,7 @@ func (p *plan) outside(inside *stage.Label) {
 }
 
 // init is the helper's second life: pid 1 of the new namespace.
-func (p *plan) init(child *stage.Label) {
+func (p *Plan) init(child *stage.Label) {
 	p.send("say that the init lives", p.Words(saidInit, 0, 0))
 	p.view.build(p)
 	p.Call("name the host", unix.SYS_SETHOSTNAME, "sandbox", len("sandbox"))
@@ -153,7 +154,7 @@ func (p *plan) init(child *stage.Label) {
 }
 
 // watch reaps, passes signals on, and ends with the child or with Headgate.
-func (p *plan) watch() {
+func (p *Plan) watch() {
 	loop, reap, control, pass, report, quit := p.Label(), p.Label(), p.Label(), p.Label(), p.Label(), p.Label()
 	const readable = unix.POLLIN << 32 // the upper half of a pollfd
 	info := p.Bytes(make([]byte, 128)) // a signalfd_siginfo
@@ -164,12 +165,12 @@ func (p *plan) watch() {
 	p.Call("take the signal", unix.SYS_READ, signalFD, info, 128).Maybe()
 	p.Mark(reap)
 	p.Call("reap", unix.SYS_WAIT4, -1, status+8, unix.WNOHANG|unix.WALL, 0).
-		On(childPID, report).On(0, control).Else(control).Then(reap)
+		On(ChildPID, report).On(0, control).Else(control).Then(reap)
 	p.Mark(control)
 	receive := p.Call("listen to Headgate", unix.SYS_RECVFROM, controlFD, 0, 1, unix.MSG_DONTWAIT, 0, 0).
 		On(0, quit).Else(loop).Then(pass)
 	p.Mark(pass)
-	kill := p.Call("pass a signal on", unix.SYS_KILL, childPID, 0).Maybe().Then(loop)
+	kill := p.Call("pass a signal on", unix.SYS_KILL, ChildPID, 0).Maybe().Then(loop)
 	receive.Set(1, kill.Arg(1)) // the byte received is the signal's number
 	p.Mark(report)
 	p.send("report the end", status)
@@ -177,34 +178,21 @@ func (p *plan) watch() {
 	p.exit(0)
 }
 
-// child is the helper's third life.
-func (p *plan) child() {
+// become is the helper's third life: it becomes the child.
+func (p *Plan) become() {
 	p.Call("let signals in", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, p.Words(0), 0, maskSize)
 	p.Call("make the child's session", unix.SYS_SETSID)
 	p.Call("keep new files private", unix.SYS_UMASK, 0o077)
-	p.Call("enter the work directory", unix.SYS_CHDIR, privateDir)
+	p.Call("enter the work directory", unix.SYS_CHDIR, PrivateDir)
 	p.dropCapabilities()
 	p.Call("forbid new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	if p.host.landlock > 0 {
+	if p.host.Landlock > 0 {
 		p.landlock()
 	}
-	p.limits()
-	env := map[string]string{"HOME": privateDir, "TMPDIR": tempDir, "PATH": "/usr/local/bin:/usr/bin:/bin"}
-	if !p.rules.Empty() {
-		proxyEnv(env)
-	}
-	argv, environ := p.Strings(p.spec.Argv), p.Strings(p.spec.environ(env))
-	if p.host.seccomp {
+	p.limits() // after Landlock, whose descriptors lie above the limit
+	argv, environ := p.Strings(p.child.Argv), p.Strings(p.child.Env)
+	if p.host.Seccomp {
 		p.seccomp()
 	}
-	p.Call("execute the program", unix.SYS_EXECVE, p.spec.Argv[0], argv, environ)
-}
-
-// proxyEnv points programs that care at the way out.
-func proxyEnv(env map[string]string) {
-	proxy := fmt.Sprintf("http://127.0.0.1:%d", egress.ProxyPort)
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
-		env[name] = proxy
-	}
-	env["NODE_USE_ENV_PROXY"] = "1"
+	p.Call("execute the program", unix.SYS_EXECVE, p.child.Argv[0], argv, environ)
 }

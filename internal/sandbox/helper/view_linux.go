@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package sandbox
+package helper
 
 import (
 	"encoding/binary"
@@ -11,14 +11,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"headgate/internal/sandbox/egress"
-)
-
-// Places inside.
-const (
-	privateDir = "/private"
-	tempDir    = "/tmp"
 )
 
 const maxSources = 128
@@ -54,7 +46,7 @@ type view struct {
 	files    [][2]string // place, content
 }
 
-func newView(spec Spec, rules *egress.Rules) (*view, error) {
+func newView(c Child) (*view, error) {
 	v := &view{}
 	for _, dir := range slices.Concat(runtimeDirs, runtimeEtc) {
 		v.addRuntime(dir)
@@ -62,13 +54,13 @@ func newView(spec Spec, rules *egress.Rules) (*view, error) {
 	for _, dev := range devices {
 		v.sources = append(v.sources, source{from: dev, to: dev, attr: deviceNode})
 	}
-	v.sources = append(v.sources, source{from: spec.WorkDir, to: privateDir, attr: readWrite, dir: true})
-	for _, p := range spec.ReadOnly {
+	v.sources = append(v.sources, source{from: c.WorkDir, to: PrivateDir, attr: readWrite, dir: true})
+	for _, p := range c.ReadOnly {
 		if err := v.add(p, readOnly); err != nil {
 			return nil, err
 		}
 	}
-	for _, p := range spec.ReadWrite {
+	for _, p := range c.ReadWrite {
 		if err := v.add(p, readWrite); err != nil {
 			return nil, err
 		}
@@ -76,15 +68,15 @@ func newView(spec Spec, rules *egress.Rules) (*view, error) {
 	// A mount on a path hides what was mounted below it before.
 	slices.SortStableFunc(v.sources, func(a, b source) int { return strings.Count(a.to, "/") - strings.Count(b.to, "/") })
 	if len(v.sources) > maxSources {
-		return nil, ErrSpec.Saying("There are too many paths.")
+		return nil, &PathError{Text: "There are too many paths."}
 	}
 	hosts := "127.0.0.1 localhost\n"
-	for _, h := range rules.Hosts() {
+	for _, h := range c.Rules.Hosts() {
 		hosts += h.Addr.String() + " " + h.Name + "\n"
 	}
 	v.files = [][2]string{
-		{"/etc/passwd", fmt.Sprintf("user:x:%d:%d::%s:/usr/sbin/nologin\n", insideID, insideID, privateDir)},
-		{"/etc/group", fmt.Sprintf("user:x:%d:\n", insideID)},
+		{"/etc/passwd", fmt.Sprintf("user:x:%d:%d::%s:/usr/sbin/nologin\n", InsideID, InsideID, PrivateDir)},
+		{"/etc/group", fmt.Sprintf("user:x:%d:\n", InsideID)},
 		{"/etc/hosts", hosts},
 		{"/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"},
 		{"/etc/resolv.conf", "# names come from /etc/hosts\n"},
@@ -116,14 +108,14 @@ func (v *view) addRuntime(place string) {
 
 // add shows a path of the spec at its own place.
 func (v *view) add(place string, attr uint64) error {
-	for _, reserved := range []string{"/proc", "/sys", "/dev", privateDir} {
+	for _, reserved := range []string{"/proc", "/sys", "/dev", PrivateDir} {
 		if within(place, reserved) {
-			return ErrSpec.Saying("Paths below %s cannot be shown to a server.", reserved)
+			return &PathError{Text: "Paths below " + reserved + " cannot be shown to a server."}
 		}
 	}
 	info, err := os.Stat(place)
 	if err != nil {
-		return ErrSpec.Saying("A path the server needs does not exist.").Because(err)
+		return &PathError{"A path the server needs does not exist.", err}
 	}
 	if attr == readOnly && v.covers(place) {
 		return nil // it is there already, with the runtime
@@ -135,7 +127,7 @@ func (v *view) add(place string, attr uint64) error {
 // covers reports whether a directory that is shown holds the place.
 func (v *view) covers(place string) bool {
 	return slices.ContainsFunc(v.sources, func(s source) bool {
-		return s.dir && s.to != privateDir && within(place, s.to)
+		return s.dir && s.to != PrivateDir && within(place, s.to)
 	})
 }
 
@@ -146,7 +138,7 @@ func within(place, dir string) bool {
 // cloneSources takes a private copy of each source's mount, not yet attached
 // anywhere, with the attributes it will have. Privileged or not, it needs the
 // right to walk to the source.
-func (v *view) cloneSources(p *plan) {
+func (v *view) cloneSources(p *Plan) {
 	for i, s := range v.sources {
 		open := p.Call("show "+s.from, unix.SYS_OPEN_TREE, unix.AT_FDCWD, s.from, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 		p.fixed(open, sourceFD+i)
@@ -161,7 +153,7 @@ func mountAttr(set uint64) []byte {
 
 // build makes the view in the init: a small file system in memory with the
 // sources in it, which then becomes the root and read-only.
-func (v *view) build(p *plan) {
+func (v *view) build(p *Plan) {
 	p.Call("part from the host's mounts", unix.SYS_MOUNT, "none", "/", 0, unix.MS_REC|unix.MS_PRIVATE, 0)
 	if p.uid < 0 {
 		v.cloneSources(p)
@@ -172,8 +164,8 @@ func (v *view) build(p *plan) {
 	p.Call("enter the root", unix.SYS_FCHDIR, rootFD)
 
 	made := map[string]bool{"/": true, ".": true}
-	v.mkdir(p, made, tempDir, "/dev/shm", "/proc", "/etc", privateDir)
-	v.fileSystem(p, "tmpfs", readWrite, "mode", "0700", "size", fmt.Sprint(p.spec.Limits.Temp), "nr_inodes", "16384")
+	v.mkdir(p, made, TempDir, "/dev/shm", "/proc", "/etc", PrivateDir)
+	v.fileSystem(p, "tmpfs", readWrite, "mode", "0700", "size", fmt.Sprint(p.child.Temp), "nr_inodes", "16384")
 	p.Call("attach /tmp", unix.SYS_MOVE_MOUNT, fsFD, "", unix.AT_FDCWD, "tmp", unix.MOVE_MOUNT_F_EMPTY_PATH)
 	p.fixed(p.Call("share /tmp", unix.SYS_OPEN_TREE, unix.AT_FDCWD, "tmp", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC), fsFD)
 	p.Call("attach /dev/shm", unix.SYS_MOVE_MOUNT, fsFD, "", unix.AT_FDCWD, "dev/shm", unix.MOVE_MOUNT_F_EMPTY_PATH)
@@ -191,7 +183,7 @@ func (v *view) build(p *plan) {
 }
 
 // fill puts sources, links and files in their places, relative to the new root.
-func (v *view) fill(p *plan, made map[string]bool) {
+func (v *view) fill(p *Plan, made map[string]bool) {
 	for i, s := range v.sources {
 		if !v.hasPlace(i) {
 			if s.dir {
@@ -218,7 +210,7 @@ func (v *view) hasPlace(i int) bool {
 }
 
 // mkdir makes directories with their parents, once.
-func (v *view) mkdir(p *plan, made map[string]bool, dirs ...string) {
+func (v *view) mkdir(p *Plan, made map[string]bool, dirs ...string) {
 	for _, dir := range dirs {
 		if made[dir] {
 			continue
@@ -230,7 +222,7 @@ func (v *view) mkdir(p *plan, made map[string]bool, dirs ...string) {
 }
 
 // fileSystem makes a new file system; its mount is then at fsFD, unattached.
-func (v *view) fileSystem(p *plan, kind string, attr uint64, options ...string) {
+func (v *view) fileSystem(p *Plan, kind string, attr uint64, options ...string) {
 	p.fixed(p.Call("open "+kind, unix.SYS_FSOPEN, kind, unix.FSOPEN_CLOEXEC), fsFD)
 	for i := 0; i < len(options); i += 2 {
 		p.Call("configure "+kind, unix.SYS_FSCONFIG, fsFD, unix.FSCONFIG_SET_STRING, options[i], options[i+1], 0)
