@@ -183,4 +183,27 @@ func TestEraProbe(t *testing.T) {
 	})
 }
 
+func TestEraUpgrade(t *testing.T) {
+	modern := false
+	u := newScript(t)
+	u.on("initialize", func(w http.ResponseWriter, _ *http.Request, m message) bool {
+		if modern {
+			fail(w, 400, m.ID, -32022, "modern only")
+		}
+		return modern
+	}).on(mcp.MethodDiscover, func(w http.ResponseWriter, _ *http.Request, m message) bool {
+		if modern {
+			respond(w, m.ID, `{"supportedVersions":["2026-07-28"],"capabilities":{}}`)
+		}
+		return modern
+	})
+	h, s := newHub(t), serverAt(u.URL)
+	testkit.Equal(t, testkit.Must(h.Eras(t.Context(), s, ann, mcp.Legacy))(t).Era, mcp.Legacy)
+	modern = true
+	u.forgetSessions()
+	_, err := h.Exchange(t.Context(), call(s, mcp.LatestLegacy, "1", "echo", `{}`), nil)
+	testkit.Fault(t, err, "upstream.era")
+	testkit.Equal(t, testkit.Must(h.Eras(t.Context(), s, ann, mcp.Legacy))(t).Era, mcp.Modern)
+}
+
 func asChallenge(err error, to **upstream.Challenge) bool { return errors.As(err, to) }

@@ -165,6 +165,9 @@ func (x *exchange) legacy(ctx context.Context) (*Answer, error) {
 	for try := 0; ; try++ {
 		s, err := x.peer.session(ctx, key, x.r, x.http.Deadline)
 		if err != nil {
+			if errors.Is(err, ErrEra) {
+				_ = x.peer.recheck(ctx, mcp.Legacy) // so that the next caller learns what it speaks now
+			}
 			return nil, err
 		}
 		if err := x.enter(s); err != nil {

@@ -25,7 +25,8 @@ const (
 type stream struct {
 	peer   *peer
 	key    sessionKey
-	r      *Request
+	want   mcp.Era
+	r      *Request // whose session it is, if the server is a legacy one
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -35,6 +36,9 @@ type stream struct {
 	last     string             // the last event's id
 	retry    time.Duration
 	opened   int
+
+	subscribed map[string]bool // resources, in the legacy session below
+	session    *session
 }
 
 type watcher struct {
@@ -42,20 +46,29 @@ type watcher struct {
 	resources []string
 }
 
-// Watch passes on what the server says outside of requests: a legacy server in
-// the session that the request r belongs to (its GET stream), a modern one to
-// everybody with the same credentials (subscriptions/listen; resources are the
-// URIs whose updates to ask for). Of r only Server, By, Affinity, Revision and
-// Client count. tell must be quick and not keep the slices. The stream is opened
-// again whenever it ends, until the last watcher has called stop.
+// Watch passes on what the server says outside of requests, in the era that it
+// speaks: a legacy server in the session that the request r belongs to (its GET
+// stream), a modern one to everybody with the same credentials
+// (subscriptions/listen). resources are the URIs whose updates to ask for. Of r
+// only Server, By, Affinity, Revision and Client count. tell must be quick and
+// not keep the slices. The stream is opened again whenever it ends, until the
+// last watcher has called stop.
 func (h *Hub) Watch(ctx context.Context, r *Request, resources []string, tell func(message []byte, e *mcp.Envelope)) (stop func(), err error) {
 	p, err := h.peer(ctx, r.Server, r.By)
 	if err != nil {
 		return nil, err
 	}
+	own := *r
+	era := own.Revision.Era()
+	if f, err := p.facts(ctx, era, cached); err == nil { // else the stream itself finds out later
+		era = f.Era
+	}
+	if own.Revision.Era() == mcp.Modern {
+		own.Revision = mcp.LatestLegacy // of a session, should there be one
+	}
 	key := sessionKey{}
-	if r.Revision.Era() == mcp.Legacy {
-		key = keyOf(r)
+	if era == mcp.Legacy {
+		key = keyOf(&own)
 	}
 	w := &watcher{tell, resources}
 	p.mu.Lock()
@@ -68,8 +81,7 @@ func (h *Hub) Watch(ctx context.Context, r *Request, resources []string, tell fu
 		if len(p.streams) >= h.opts.MaxSessions {
 			return nil, ErrBusy
 		}
-		own := *r
-		s = &stream{peer: p, key: key, r: &own, watchers: map[*watcher]bool{}}
+		s = &stream{peer: p, key: key, want: r.Revision.Era(), r: &own, watchers: map[*watcher]bool{}}
 		s.ctx, s.cancel = context.WithCancel(h.ctx)
 		if !h.spawn(s.run) {
 			return nil, ErrClosed
@@ -117,9 +129,9 @@ func (s *stream) union() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// refilter opens a modern stream anew when other resources are asked for.
+// refilter opens the stream anew when other resources are asked for.
 func (s *stream) refilter(before []string) {
-	if s.renew != nil && s.r.Revision.Era() == mcp.Modern && !slices.Equal(before, s.union()) {
+	if s.renew != nil && !slices.Equal(before, s.union()) {
 		s.renew()
 	}
 }
@@ -138,7 +150,7 @@ func (s *stream) run() {
 		switch {
 		case errors.Is(err, errRenew):
 			continue
-		case errors.Is(err, errNoStream), errors.Is(err, ErrEra):
+		case errors.Is(err, errNoStream):
 			<-s.ctx.Done() // asking again would get the same answer
 			return
 		case time.Since(start) > settled:
@@ -160,11 +172,13 @@ func (s *stream) once() error {
 	s.renew = cancel
 	resources := s.union()
 	s.mu.Unlock()
-	var err error
-	if s.r.Revision.Era() == mcp.Modern {
+	f, err := s.peer.facts(ctx, s.want, cached)
+	switch {
+	case err != nil:
+	case f.Era == mcp.Modern:
 		err = s.listen(ctx, resources)
-	} else {
-		err = s.get(ctx)
+	default:
+		err = s.get(ctx, resources)
 	}
 	if ctx.Err() != nil && s.ctx.Err() == nil {
 		return errRenew
@@ -173,12 +187,13 @@ func (s *stream) once() error {
 }
 
 // get reads the GET stream of a legacy session.
-func (s *stream) get(ctx context.Context) error {
+func (s *stream) get(ctx context.Context, resources []string) error {
 	p := s.peer
-	session, err := p.session(ctx, s.key, s.r, time.Now().Add(handshake))
+	session, err := p.session(ctx, keyOf(s.r), s.r, time.Now().Add(handshake))
 	if err != nil {
 		return err
 	}
+	s.subscribe(ctx, session, resources)
 	fields := slices.Clone(session.fields)
 	s.mu.Lock()
 	if s.last != "" {
@@ -202,6 +217,32 @@ func (s *stream) get(ctx context.Context) error {
 	}
 	s.reopened()
 	return s.read(resp, session)
+}
+
+// subscribe asks a legacy server for the updates of resources, and for those
+// of others no more. One that it refuses has no updates.
+func (s *stream) subscribe(ctx context.Context, session *session, resources []string) {
+	if s.session != session {
+		s.session, s.subscribed = session, map[string]bool{}
+	}
+	ask := func(method, uri string) error {
+		r := *s.r
+		r.Method, r.ID, r.Timeout = method, []byte("1"), probeTime
+		r.Body = mcp.AppendRequest(nil, r.ID, method, append(mcp.AppendString([]byte(`{"uri":`), uri), '}'))
+		a, err := s.peer.hub.begin(s.peer, &r, nil).run(ctx)
+		a.Release()
+		return err
+	}
+	for uri := range s.subscribed {
+		if !slices.Contains(resources, uri) && ask(mcp.MethodResourcesUnsubscribe, uri) == nil {
+			delete(s.subscribed, uri)
+		}
+	}
+	for _, uri := range resources {
+		if !s.subscribed[uri] && ask(mcp.MethodResourcesSubscribe, uri) == nil {
+			s.subscribed[uri] = true
+		}
+	}
 }
 
 // listen reads a modern subscription.

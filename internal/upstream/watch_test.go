@@ -99,7 +99,7 @@ func TestWatchLegacy(t *testing.T) {
 		testkit.Equal(t, second.(string), "e1")
 		fourth, _ := resumed.Load(4) // the third request met the lost session
 		testkit.Equal(t, fourth.(string), "")
-		testkit.Equal(t, u.count("initialize"), 2)
+		testkit.Equal(t, u.count("initialize"), 3) // the look at the era, the session, the session anew
 	})
 	t.Run("a server without a stream is asked once", func(t *testing.T) {
 		u := newScript(t)
@@ -184,6 +184,46 @@ func TestWatchModern(t *testing.T) {
 		time.Sleep(60 * time.Millisecond)
 		testkit.Equal(t, u.count(mcp.MethodSubscriptionsListen), 1)
 		stop()
+	})
+	t.Run("a legacy server's words reach a modern caller, the updates of its resources too", func(t *testing.T) {
+		u := newScript(t)
+		asked := make(chan string, 10)
+		for _, method := range []string{mcp.MethodResourcesSubscribe, mcp.MethodResourcesUnsubscribe} {
+			u.on(method, func(w http.ResponseWriter, _ *http.Request, m message) bool {
+				asked <- method + string(m.raw[strings.Index(string(m.raw), `{"uri"`):])
+				respond(w, m.ID, `{}`)
+				return true
+			})
+		}
+		u.on("GET", func(w http.ResponseWriter, r *http.Request, _ message) bool {
+			events(w)(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"file:///x"}}`)
+			<-r.Context().Done()
+			return true
+		})
+		h, s := newHub(t), serverAt(u.URL)
+		var one, two heard
+		stop1 := testkit.Must(h.Watch(t.Context(), watching(s, mcp.LatestModern, ""), []string{"file:///x"}, one.tell))(t)
+		defer stop1()
+		testkit.Equal(t, <-asked, `resources/subscribe{"uri":"file:///x"}}`)
+		eventually(t, "the update came", func() bool { return one.count(mcp.NotifyResourceUpdated) == 1 })
+		stop2 := testkit.Must(h.Watch(t.Context(), watching(s, mcp.LatestModern, ""), []string{"file:///y"}, two.tell))(t)
+		testkit.Equal(t, <-asked, `resources/subscribe{"uri":"file:///y"}}`)
+		stop2()
+		testkit.Equal(t, <-asked, `resources/unsubscribe{"uri":"file:///y"}}`)
+		testkit.Equal(t, h.Stats().Streams, 1)
+	})
+	t.Run("a modern server's words reach a legacy caller", func(t *testing.T) {
+		h, s := newHub(t), serverAt(rawServer(t, rawmcp.Modern))
+		s2 := serverAt(sdkServer(t, true))
+		s2.Era = catalog.Modern
+		for _, s := range []*catalog.Server{s, s2} {
+			var l heard
+			stop := testkit.Must(h.Watch(t.Context(), watching(s, mcp.LatestLegacy, "one"), nil, l.tell))(t)
+			if s == s2 {
+				eventually(t, "it acknowledges", func() bool { return l.count(mcp.NotifySubscriptionsAck) == 1 })
+			}
+			stop()
+		}
 	})
 	t.Run("the SDK's server is heard", func(t *testing.T) {
 		h, s := newHub(t), serverAt(sdkServer(t, true))
