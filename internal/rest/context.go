@@ -15,6 +15,7 @@ type state struct {
 	header    http.Header // of the response
 	principal *access.Principal
 	info      *request.Info
+	metered   bool // counted against a rate
 	ran       bool // the handler was called
 }
 

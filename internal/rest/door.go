@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"sync"
@@ -26,9 +27,10 @@ type Config struct {
 	Credentials  Credentials
 	Authenticate func(*http.Request, Credential) (*access.Principal, error)
 
-	// Limit takes one request from the principal's rate, or on public
-	// operations (where p is nil) from the address's. May be nil. A Quota with
-	// a Limit above 0 is shown in X-RateLimit-*, on refusals too.
+	// Limit takes one request from the principal's rate, or, where there is none
+	// (public operations, requests refused before it was known: p is nil), from
+	// the address's. May be nil. A Quota with a Limit above 0 is shown in
+	// X-RateLimit-*, on refusals too.
 	Limit func(r *http.Request, p *access.Principal) (Quota, error)
 
 	// AllowOrigin judges the Origin ("" when there is none) once the principal
@@ -36,6 +38,10 @@ type Config struct {
 	// CORS itself; its server.Route must leave origins to it (OwnOrigin). Nil:
 	// the server's allowlist is the only judge.
 	AllowOrigin func(r *http.Request, p *access.Principal, origin string) bool
+
+	// Failed is told of every fault that is answered with 500 or above; it must
+	// be quick. May be nil.
+	Failed func(ctx context.Context, f *fault.Error)
 
 	Idempotency IdempotencyStore // nil: no operation may be Idempotent
 	Sealer      Sealer           // seals stored answers and cursors
@@ -97,7 +103,7 @@ func (d *Door) Form() Form { return d.cfg.Form }
 func (d *Door) serveDocument(w http.ResponseWriter, r *http.Request) {
 	w = claim(w)
 	doc, err := d.document()
-	if err != nil {
+	if err := d.stranger(w, r, err); err != nil {
 		d.Refuse(w, r, err)
 		return
 	}
@@ -116,7 +122,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err := d.cfg.Credentials.CheckURL(r.URL); err != nil {
-		d.Refuse(w, r, err)
+		d.Refuse(w, r, d.stranger(w, r, err))
 		return
 	}
 	front := &front{ResponseWriter: w}
@@ -125,9 +131,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case front.claimed:
 	case front.status == http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", front.own.Get("Allow"))
-		d.Refuse(w, r, ErrNoMethod)
+		d.Refuse(w, r, d.stranger(w, r, ErrNoMethod))
 	default:
-		d.Refuse(w, r, ErrNoRoute)
+		d.Refuse(w, r, d.stranger(w, r, ErrNoRoute))
 	}
 }
 

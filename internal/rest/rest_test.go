@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -94,6 +95,34 @@ func TestGuards(t *testing.T) {
 		if got := w.Header().Get("Allow"); got != "DELETE, GET, HEAD" {
 			t.Errorf("Allow: %q", got)
 		}
+	})
+	t.Run("every answer shows a rate, and refused strangers spend their address's", func(t *testing.T) {
+		f := newFake(t)
+		f.quota = rest.Quota{Limit: 60, Remaining: 59, Reset: time.Unix(100, 0)}
+		for _, path := range []string{"/v1/things", "/v1/nothing", "/v1/openapi.json", "/v1/things?api_key=x", "/v1/things?limit=0"} {
+			for _, h := range []string{"Authorization: Bearer " + ownerKey, "Authorization: Bearer mcp_sk_nobody", "-Authorization"} {
+				w := f.call("GET", path, "", h)
+				if w.Header().Get("X-RateLimit-Limit") != "60" || w.Header().Get("X-RateLimit-Remaining") != "59" || w.Header().Get("X-RateLimit-Reset") != "100" {
+					t.Errorf("%s with %q: %d %v", path, h, w.Code, w.Header())
+				}
+			}
+		}
+		f.limited = fault.New(fault.Throttled, "test.rate", "Slow down.")
+		for _, path := range []string{"/v1/things", "/v1/nothing", "/v1/openapi.json"} {
+			wantFailure(t, f.call("GET", path, "", "-Authorization"), 429, "RATE_LIMIT_EXCEEDED")
+		}
+	})
+	t.Run("answers of 500 and above are reported, with who asked for what", func(t *testing.T) {
+		var got []string
+		f := newFake(t, func(c *rest.Config) {
+			c.Failed = func(ctx context.Context, f *fault.Error) {
+				got = append(got, rest.CurrentOp(ctx).ID+" "+rest.Principal(ctx).ID+" "+f.Code)
+			}
+		})
+		for _, path := range []string{"/v1/things/broken", "/v1/things/panic", "/v1/things/none", "/v1/things/slow"} {
+			f.call("GET", path, "")
+		}
+		testkit.Equal(t, got, []string{"getThing key_1 internal", "getThing key_1 internal", "getThing key_1 rest.slow"})
 	})
 	t.Run("keys are refused on key routes before they are looked at", func(t *testing.T) {
 		f := newFake(t)

@@ -44,6 +44,9 @@ func (d *Door) serve(o *operation, w http.ResponseWriter, r *http.Request, next 
 	tracked := &tracker{ResponseWriter: w}
 	defer d.rescue(tracked, r)
 	if err := d.admit(st, tracked, r); err != nil {
+		if !st.metered {
+			err = d.stranger(tracked, r, err)
+		}
 		d.Refuse(tracked, r, err)
 		return
 	}
@@ -79,17 +82,34 @@ func (d *Door) admit(st *state, w http.ResponseWriter, r *http.Request) error {
 		w.Header().Del("Access-Control-Allow-Origin")
 		return ErrOrigin
 	}
-	if d.cfg.Limit != nil {
-		q, err := d.cfg.Limit(r, p)
-		showQuota(w.Header(), q)
-		if err != nil {
-			return err
-		}
+	st.metered = true
+	if err := d.meter(w, r, p); err != nil {
+		return err
 	}
 	if err := permit(o, p); err != nil {
 		return err
 	}
 	return d.readBody(o, w, r)
+}
+
+// meter takes the request from its rate and shows what is left.
+func (d *Door) meter(w http.ResponseWriter, r *http.Request, p *access.Principal) error {
+	if d.cfg.Limit == nil {
+		return nil
+	}
+	q, err := d.cfg.Limit(r, p)
+	showQuota(w.Header(), q)
+	return err
+}
+
+// stranger counts a request that was refused before anybody knew whose it is
+// against its address. It returns the refusal, or that the address is over its
+// rate.
+func (d *Door) stranger(w http.ResponseWriter, r *http.Request, refusal error) error {
+	if err := d.meter(w, r, nil); err != nil {
+		return err
+	}
+	return refusal
 }
 
 func (d *Door) authenticate(o *operation, r *http.Request) (*access.Principal, error) {
@@ -204,6 +224,9 @@ func (d *Door) answer(h http.Header, ctx context.Context, f *fault.Error) (int, 
 		info.Err = cause
 	}
 	status, body := d.cfg.Form.Answer(f)
+	if status >= http.StatusInternalServerError && d.cfg.Failed != nil {
+		d.cfg.Failed(ctx, f)
+	}
 	wait := f.RetryAfter
 	if wait <= 0 && (f.Kind == fault.Throttled || f.Kind == fault.Unavailable) {
 		wait = time.Second
