@@ -255,3 +255,9 @@ func (s *Service) Organizations(ctx context.Context, by *access.Principal, tenan
 func (s *Service) HomeOf(ctx context.Context, q db.Querier, tenant string) (*Organization, error) {
 	return oneOrganization(ctx, q, `tenant_id = $1 AND home`, tenant)
 }
+
+// Find returns a live organization in the caller's transaction. A tenant that
+// is not "" must be its tenant.
+func (s *Service) Find(ctx context.Context, q db.Querier, tenant, organization string) (*Organization, error) {
+	return oneOrganization(ctx, q, `id = $1 AND removed_at IS NULL AND ($2 = '' OR tenant_id = $2)`, organization, tenant)
+}
