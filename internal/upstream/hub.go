@@ -51,6 +51,7 @@ type Options struct {
 	MaxSessions int           // 1,024 per server
 	ListTTL     time.Duration // 5 minutes, for servers that do not say
 	RetryAfter  time.Duration // 2 seconds: a failed probe or list is answered from memory as long
+	Stretch     int           // 10: progress may extend a timeout to so many times itself
 	Resume      time.Duration // 1 second: first wait before a stream is opened again
 }
 
@@ -60,6 +61,7 @@ func (o *Options) fill() {
 	o.MaxSessions = or(o.MaxSessions, 1024)
 	o.ListTTL = or(o.ListTTL, 5*time.Minute)
 	o.RetryAfter = or(o.RetryAfter, 2*time.Second)
+	o.Stretch = or(o.Stretch, 10)
 	o.Resume = or(o.Resume, time.Second)
 	o.Version = or(o.Version, "dev")
 	if o.Log == nil {

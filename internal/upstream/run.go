@@ -13,7 +13,6 @@ import (
 const (
 	maxAnswer  = 16 << 20
 	maxRefusal = 64 << 10 // of a body that explains a refusal
-	stretch    = 10       // progress may extend a timeout to so many times itself
 )
 
 // exchange is one request under way. It is recycled when its answer is released.
@@ -98,8 +97,8 @@ func (x *exchange) attempt(ctx context.Context) (*Answer, error) {
 }
 
 // watchTime sets the deadline. Where the caller asked for progress, each sign
-// of it starts the timeout anew, up to ten times its length in all; only then a
-// timer is needed. stop reports whether time ran out.
+// of it starts the timeout anew, up to a multiple in all; only then a timer is
+// needed. stop reports whether time ran out.
 func (x *exchange) watchTime(ctx context.Context) (_ context.Context, stop func() bool) {
 	x.patience = x.r.timeout()
 	now := time.Now()
@@ -107,7 +106,7 @@ func (x *exchange) watchTime(ctx context.Context) (_ context.Context, stop func(
 		x.http.Deadline = now.Add(x.patience)
 		return ctx, func() bool { return false }
 	}
-	x.http.Deadline = now.Add(stretch * x.patience)
+	x.http.Deadline = now.Add(time.Duration(x.hub.opts.Stretch) * x.patience)
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	x.alarm = time.AfterFunc(x.patience, func() { cancel(context.DeadlineExceeded) })

@@ -403,11 +403,11 @@ func TestTimeouts(t *testing.T) {
 		send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"done"}]}}`, m.ID))
 		return true
 	})
-	h, s := newHub(t), serverAt(u.URL)
+	h, s := newHub(t, func(o *upstream.Options) { o.Stretch = 3 }), serverAt(u.URL)
 	run := func(tool, args string) (string, time.Duration, error) {
 		r := call(s, mcp.LatestModern, "1", tool, args)
 		r.Body = []byte(strings.Replace(string(r.Body), `"_meta":{`, `"_meta":{"progressToken":1,`, 1))
-		r.Timeout = 150 * time.Millisecond
+		r.Timeout = 400 * time.Millisecond
 		start := time.Now()
 		a, err := h.Exchange(t.Context(), r, sinkFunc(func([]byte, *mcp.Envelope) error { return nil }))
 		if err != nil {
@@ -426,9 +426,9 @@ func TestTimeouts(t *testing.T) {
 		}
 	})
 	t.Run("progress extends it", func(t *testing.T) {
-		got, took, err := run("talks", `{"stop":20}`)
+		got, took, err := run("talks", `{"stop":30}`)
 		testkit.Must0(t, err)
-		if got != "done" || took < 300*time.Millisecond {
+		if got != "done" || took < 500*time.Millisecond {
 			t.Errorf("%q after %s", got, took)
 		}
 	})
