@@ -29,6 +29,7 @@ type bench struct {
 
 	results map[key][]sample
 	values  map[string][]float64 // what is no round of calls
+	cluster *postgres.Cluster    // kept, so that it is not stopped under us
 	notes   []string
 	wrong   tally
 }
@@ -105,7 +106,7 @@ func (b *bench) startHeadgates(root, upstream string) error {
 	}
 	off.name = noStore
 	b.add(off.process, &off.target)
-	url, err := durablePostgres(b.ctx, root)
+	cluster, url, err := durablePostgres(b.ctx, root)
 	if errors.Is(err, postgres.ErrMissing) {
 		b.note("PostgreSQL is not installed: no row for it")
 		return nil
@@ -113,6 +114,7 @@ func (b *bench) startHeadgates(root, upstream string) error {
 	if err != nil {
 		return err
 	}
+	b.cluster = cluster
 	pg, err := newHeadgate(b.ctx, "headgate-pg", binary, b.dir, upstream, []string{"--database", url}, nil)
 	if err != nil {
 		return err

