@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"headgate/internal/fault"
 	"headgate/internal/sandbox/helper"
 )
 
@@ -58,7 +59,7 @@ func (l *Launcher) attest(ctx context.Context) (Report, error) {
 		if ctx.Err() != nil {
 			return Report{}, err
 		}
-		return reportOf([]Wall{{Name: WallStart, Detail: err.Error()}}), nil
+		return reportOf([]Wall{{Name: WallStart, Detail: fault.Of(err).Message}}), nil
 	}
 	walls := []Wall{{Name: WallStart, Up: true, Detail: "a child runs behind walls"}}
 	for _, in := range inside {
@@ -193,7 +194,7 @@ func (w *walled) attest() Report {
 		walls = append(walls, ownNamespace(pid, ns[0], ns[1]))
 	}
 	if uid := statusField(status, "Uid"); len(uid) == 0 || uid[0] == "0" {
-		walls[1] = Wall{Name: WallUser, Detail: "it is uid 0 on the host"}
+		walls[1] = Wall{Name: WallUser, Detail: "it has uid 0, and there is no other to give it"}
 	}
 	walls = append(walls, privileges(status), dataLimit(pid, w.limits.Data),
 		Wall{WallLandlock, w.host.Landlock > 0, fmt.Sprintf("ABI %d, raised at start", w.host.Landlock)},

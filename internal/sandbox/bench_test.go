@@ -4,8 +4,10 @@ package sandbox_test
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,4 +86,41 @@ func resident(t testing.TB, pid int) int {
 		t.Fatal(err)
 	}
 	return atoi(strings.Fields(string(statm))[1]) * os.Getpagesize()
+}
+
+func TestChurnLeavesNothing(t *testing.T) {
+	l := walls(t)
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	churn := func(n int) {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				for i := range n {
+					spec := shell(t, "echo x >&2; read x")
+					if i%2 == 0 {
+						spec.Network.AllowHosts = []string{"api.example.test"}
+					}
+					p, err := l.Start(t.Context(), spec)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					p.Stop(t.Context())
+				}
+			})
+		}
+		all.Wait()
+	}
+	churn(1) // what is made once is made now
+	fds, routines := descriptors(), runtime.NumGoroutine()
+	churn(6)
+	eventually(t, 2*time.Second, "as many descriptors and goroutines as before", func() bool {
+		return descriptors() <= fds && runtime.NumGoroutine() <= routines && len(l.Running()) == 0
+	})
 }

@@ -36,7 +36,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// self is the test binary, also where there is no /proc to ask.
 func self() string {
+	if filepath.IsAbs(os.Args[0]) {
+		return os.Args[0]
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		panic(err)

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"headgate/internal/sandbox/stage"
 )
 
 const maxSources = 128
@@ -158,19 +160,23 @@ func (v *view) build(p *Plan) {
 	if p.uid < 0 {
 		v.cloneSources(p)
 	}
-	v.fileSystem(p, "tmpfs", readWrite, "mode", "0755", "size", "4m")
+	v.fileSystem(p, nil, "tmpfs", readWrite, "mode", "0755", "size", "4m")
 	p.Call("place the root", unix.SYS_DUP3, fsFD, rootFD, unix.O_CLOEXEC)
 	p.Call("attach the root", unix.SYS_MOVE_MOUNT, rootFD, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH)
 	p.Call("enter the root", unix.SYS_FCHDIR, rootFD)
 
 	made := map[string]bool{"/": true, ".": true}
 	v.mkdir(p, made, TempDir, "/dev/shm", "/proc", "/etc", PrivateDir)
-	v.fileSystem(p, "tmpfs", readWrite, "mode", "0700", "size", fmt.Sprint(p.child.Temp), "nr_inodes", "16384")
+	v.fileSystem(p, nil, "tmpfs", readWrite, "mode", "0700", "size", fmt.Sprint(p.child.Temp), "nr_inodes", "16384")
 	p.Call("attach /tmp", unix.SYS_MOVE_MOUNT, fsFD, "", unix.AT_FDCWD, "tmp", unix.MOVE_MOUNT_F_EMPTY_PATH)
 	p.fixed(p.Call("share /tmp", unix.SYS_OPEN_TREE, unix.AT_FDCWD, "tmp", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC), fsFD)
 	p.Call("attach /dev/shm", unix.SYS_MOVE_MOUNT, fsFD, "", unix.AT_FDCWD, "dev/shm", unix.MOVE_MOUNT_F_EMPTY_PATH)
-	v.fileSystem(p, "proc", readOnly|unix.MOUNT_ATTR_NOEXEC)
+	// A container that hides parts of its own /proc may mount no other. Then
+	// there is none inside, which is no wall less.
+	without := p.Label()
+	v.fileSystem(p, without, "proc", readOnly|unix.MOUNT_ATTR_NOEXEC)
 	p.Call("attach /proc", unix.SYS_MOVE_MOUNT, fsFD, "", unix.AT_FDCWD, "proc", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	p.Mark(without)
 	v.fill(p, made)
 
 	// With both paths the same, the old root comes to lie on the new one and
@@ -222,11 +228,14 @@ func (v *view) mkdir(p *Plan, made map[string]bool, dirs ...string) {
 }
 
 // fileSystem makes a new file system; its mount is then at fsFD, unattached.
-func (v *view) fileSystem(p *Plan, kind string, attr uint64, options ...string) {
-	p.fixed(p.Call("open "+kind, unix.SYS_FSOPEN, kind, unix.FSOPEN_CLOEXEC), fsFD)
+// With a label it goes there when the kernel refuses.
+func (v *view) fileSystem(p *Plan, refused *stage.Label, kind string, attr uint64, options ...string) {
+	open := p.Call("open "+kind, unix.SYS_FSOPEN, kind, unix.FSOPEN_CLOEXEC).Else(refused)
+	p.fixed(open, fsFD)
 	for i := 0; i < len(options); i += 2 {
 		p.Call("configure "+kind, unix.SYS_FSCONFIG, fsFD, unix.FSCONFIG_SET_STRING, options[i], options[i+1], 0)
 	}
-	p.Call("make "+kind, unix.SYS_FSCONFIG, fsFD, unix.FSCONFIG_CMD_CREATE, 0, 0, 0)
-	p.fixed(p.Call("mount "+kind, unix.SYS_FSMOUNT, fsFD, unix.FSMOUNT_CLOEXEC, attr), fsFD)
+	p.Call("make "+kind, unix.SYS_FSCONFIG, fsFD, unix.FSCONFIG_CMD_CREATE, 0, 0, 0).Else(refused)
+	mount := p.Call("mount "+kind, unix.SYS_FSMOUNT, fsFD, unix.FSMOUNT_CLOEXEC, attr).Else(refused)
+	p.fixed(mount, fsFD)
 }
