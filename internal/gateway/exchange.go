@@ -101,13 +101,13 @@ func (x *exchange) id() []byte {
 
 // fail answers with a fault; after the stream has begun, as its last event.
 func (x *exchange) fail(err error) {
+	f := note(x.r, err)
+	x.out = appendFault(x.out[:0], x.id(), x.era, x.r, f)
 	if x.sink.begun() {
-		f := note(x.r, err)
-		x.out = appendFault(x.out[:0], x.id(), x.era, x.r, f)
 		x.sink.last(x.out)
 		return
 	}
-	refuse(x.w, x.r, x.id(), x.era, err)
+	refuse(x.w, x.r, statusOf(f, x.era), x.out, f)
 }
 
 // answer sends the final message, as JSON, or as the last event of a stream

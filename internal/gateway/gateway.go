@@ -12,7 +12,6 @@ import (
 	"headgate/internal/call"
 	"headgate/internal/catalog"
 	"headgate/internal/fault"
-	"headgate/internal/mcp"
 	"headgate/internal/seal"
 	"headgate/internal/upstream"
 )
@@ -80,12 +79,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	by, err := g.Authenticate(r)
 	if err != nil {
-		refuse(w, r, nil, mcp.Legacy, err)
+		deny(w, r, err)
 		return
 	}
 	ep, err := g.endpoint(r.Context(), by, r.URL.Path)
 	if err != nil {
-		refuse(w, r, nil, mcp.Legacy, err)
+		deny(w, r, err)
 		return
 	}
 	switch r.Method {
@@ -97,7 +96,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.delete(w, r, by)
 	default:
 		w.Header().Set("Allow", "POST, GET, DELETE")
-		refuse(w, r, nil, mcp.Legacy, errMethod)
+		deny(w, r, errMethod)
 	}
 }
 

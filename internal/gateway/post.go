@@ -20,7 +20,7 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, by *access.Princi
 	x := g.begin(w, r, by, ep)
 	defer x.end()
 	if err := x.read(); err != nil {
-		x.fail(err)
+		deny(w, r, err)
 		return
 	}
 	if err := mcp.Scan(x.body, &x.e, mcp.Limits{}); err != nil {
@@ -28,7 +28,8 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, by *access.Princi
 			g.batch(x)
 			return
 		}
-		x.e = mcp.Envelope{} // nothing of a message that was not understood is used
+		x.e = mcp.Envelope{ID: x.e.ID} // nothing else of a message that was not understood is used
+		x.era = mcp.EraOf(r.Header.Get(mcp.HeaderProtocolVersion), &x.e)
 		x.fail(err)
 		return
 	}
@@ -74,6 +75,8 @@ func (x *exchange) place() error {
 func (x *exchange) placeModern(header string) error {
 	rev, ok := mcp.Known(x.e.ProtocolVersion)
 	switch {
+	case x.e.Kind.IsReply():
+		return mcp.ErrNotMessage.Saying("A client of revision 2026-07-28 sends no responses.")
 	case x.e.ProtocolVersionSpan.Empty():
 		return mcp.ErrBadParams.Saying("params._meta must hold %s and %s.", mcp.MetaProtocolVersion, mcp.MetaClientCapabilities)
 	case header == "" || header != x.e.ProtocolVersion:
@@ -84,8 +87,6 @@ func (x *exchange) placeModern(header string) error {
 		return mcp.ErrBadHeader.Saying("The header %s must name the method of the message.", mcp.HeaderMethod)
 	case x.e.Kind == mcp.Request && x.e.ClientCapabilities.Empty():
 		return mcp.ErrBadParams.Saying("params._meta must hold %s.", mcp.MetaClientCapabilities)
-	case x.e.Kind.IsReply():
-		return mcp.ErrNotMessage.Saying("A client of revision 2026-07-28 sends no responses.")
 	}
 	for _, name := range []string{mcp.HeaderMethod, mcp.HeaderName, mcp.HeaderProtocolVersion} {
 		if len(x.r.Header.Values(name)) > 1 {

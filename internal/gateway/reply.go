@@ -8,23 +8,30 @@ import (
 	"strconv"
 	"time"
 
+	"headgate/internal/call"
 	"headgate/internal/fault"
 	"headgate/internal/mcp"
 	"headgate/internal/server/request"
+	"headgate/internal/upstream"
 )
 
-// refuse answers with a fault: the HTTP status where the protocol gives it a
-// meaning, and a JSON-RPC error with the request's id.
-func refuse(w http.ResponseWriter, r *http.Request, id []byte, era mcp.Era, err error) {
+// deny answers a request whose message nobody looked at: the fault's own HTTP
+// status, and a JSON-RPC error without an id.
+func deny(w http.ResponseWriter, r *http.Request, err error) {
 	f := note(r, err)
+	refuse(w, r, f.Kind.Status(), appendFault(nil, nil, mcp.Legacy, r, f), f)
+}
+
+// refuse sends an error with the headers that its fault calls for.
+func refuse(w http.ResponseWriter, r *http.Request, status int, body []byte, f *fault.Error) {
 	h := w.Header()
-	if f.Kind == fault.BadCredential {
+	switch f.Kind {
+	case fault.BadCredential:
 		h.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		if f.Code == "rest.no_credential" {
 			h.Set("WWW-Authenticate", `Bearer realm="headgate"`)
 		}
-	}
-	if f.Kind == fault.Forbidden {
+	case fault.Forbidden:
 		if scope, ok := f.Details["scope"].(string); ok {
 			h.Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+scope+`"`)
 		}
@@ -32,7 +39,7 @@ func refuse(w http.ResponseWriter, r *http.Request, id []byte, era mcp.Era, err 
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
 	}
-	writeJSON(w, statusOf(f, era), appendFault(nil, id, era, r, f))
+	writeJSON(w, status, body)
 }
 
 // note tells the request's log event what went wrong and returns the fault.
@@ -47,34 +54,36 @@ func note(r *http.Request, err error) *fault.Error {
 	return f
 }
 
-// statusOf returns the HTTP status of a fault. A legacy client reads 404 as
-// "session lost" and other 4xx as broken transport, so what concerns one
-// message is 200 there.
+// statusOf returns the HTTP status of an answer with a fault. A legacy client
+// reads 404 as "session lost" and other 4xx as broken transport, so what
+// concerns one message is 200 there.
 func statusOf(f *fault.Error, era mcp.Era) int {
 	switch f.Kind {
-	case fault.BadCredential, fault.Forbidden, fault.Throttled, fault.Method, fault.TooLarge, fault.MediaType:
+	case fault.BadCredential, fault.Forbidden, fault.Throttled:
 		return f.Kind.Status()
 	case fault.Unavailable:
-		if f.Code == "call.disabled" || f.Code == "upstream.breaker_open" {
-			break
+		if f.Code == call.ErrDisabled.Code || f.Code == upstream.ErrOpen.Code {
+			return http.StatusOK // of one server, not of this one
 		}
 		return http.StatusServiceUnavailable
 	}
-	switch {
-	case f.Code == errSession.Code || f.Code == errEndpoint.Code:
+	switch f.Code {
+	case errSession.Code:
 		return http.StatusNotFound
-	case f.Code == errNoHeader.Code || f.Code == errVersion.Code:
+	case errNoHeader.Code, errVersion.Code:
 		return http.StatusBadRequest
-	case mcp.RPCCode(f) != mcp.CodeInternal && f.Kind == fault.Invalid:
-		return http.StatusBadRequest // the transport could not read a message
-	case era == mcp.Legacy:
-		return http.StatusOK
 	}
 	switch codeOf(f, era) {
-	case mcp.CodeMethodNotFound:
-		return http.StatusNotFound
-	case mcp.CodeInvalidParams, mcp.CodeInvalidRequest, mcp.CodeUnsupportedVersion, mcp.CodeMissingCapability, mcp.CodeHeaderMismatch:
+	case mcp.CodeParse, mcp.CodeInvalidRequest:
 		return http.StatusBadRequest
+	case mcp.CodeMethodNotFound:
+		if era == mcp.Modern {
+			return http.StatusNotFound
+		}
+	case mcp.CodeInvalidParams, mcp.CodeUnsupportedVersion, mcp.CodeMissingCapability, mcp.CodeHeaderMismatch:
+		if era == mcp.Modern {
+			return http.StatusBadRequest
+		}
 	}
 	return http.StatusOK
 }

@@ -100,23 +100,23 @@ func (g *Gateway) openStream(x *exchange, f *filter) (*stream, error) {
 // get opens the stream on which a legacy session hears what belongs to no
 // request. Modern clients have none.
 func (g *Gateway) get(w http.ResponseWriter, r *http.Request, by *access.Principal, ep *endpoint) {
-	x := g.begin(w, r, by, ep)
-	defer x.end()
 	sid := r.Header.Get(mcp.HeaderSessionID)
 	if sid == "" || !strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		w.Header().Set("Allow", "POST")
-		x.fail(errMethod.Saying("GET opens the event stream of a session: send Mcp-Session-Id and Accept: text/event-stream."))
+		deny(w, r, errMethod.Saying("GET opens the event stream of a session: send Mcp-Session-Id and Accept: text/event-stream."))
 		return
 	}
 	s, err := g.sessions.find(by, sid)
 	if err != nil {
-		x.fail(err)
+		deny(w, r, err)
 		return
 	}
+	x := g.begin(w, r, by, ep)
+	defer x.end()
 	x.s, x.rev = s, s.revision
 	st, err := g.openStream(x, nil)
 	if err != nil {
-		x.fail(err)
+		deny(w, r, err)
 		return
 	}
 	defer st.leave()
@@ -127,9 +127,14 @@ func (g *Gateway) get(w http.ResponseWriter, r *http.Request, by *access.Princip
 
 // delete ends a legacy session.
 func (g *Gateway) delete(w http.ResponseWriter, r *http.Request, by *access.Principal) {
-	s, err := g.sessions.find(by, r.Header.Get(mcp.HeaderSessionID))
+	sid := r.Header.Get(mcp.HeaderSessionID)
+	if sid == "" {
+		deny(w, r, errNoHeader)
+		return
+	}
+	s, err := g.sessions.find(by, sid)
 	if err != nil {
-		refuse(w, r, nil, mcp.Legacy, err)
+		deny(w, r, err)
 		return
 	}
 	g.sessions.end(s)
