@@ -269,20 +269,24 @@ func TestResolver(t *testing.T) {
 		t.Run("whoever asks after a change has returned sees it, under load", func(t *testing.T) {
 			stop := make(chan struct{})
 			var wg sync.WaitGroup
-			for range 2 {
+			other := testkit.Must(h.CreateServer(ctx, h.home, server("two")))(t).Service.ID
+			loop := func(do func(i int)) {
 				wg.Go(func() {
-					for {
+					for i := 0; ; i++ {
 						select {
 						case <-stop:
 							return
 						default:
+							do(i)
 							runtime.Gosched()
-							_, _ = h.resolver.Workspace(ctx, h.home.Organization, h.home.Workspace)
 						}
 					}
 				})
 			}
-			for i := range 10 {
+			// One keeps making the workspace old, so that the other is always loading it.
+			loop(func(i int) { _, _ = h.SetPrices(ctx, h.home, other, catalog.PriceChange{Default: ptr(int64(i))}) })
+			loop(func(int) { _, _ = h.resolver.Workspace(ctx, h.home.Organization, h.home.Workspace) })
+			for i := range map[db.Engine]int{db.SQLite: 100, db.PostgreSQL: 30}[h.store.Engine()] {
 				testkit.Must(h.SetPrices(ctx, h.home, d.Service.ID, catalog.PriceChange{Default: ptr(int64(100 + i))}))(t)
 				if s, _ := get().Server("one"); s.DefaultPrice != int64(100+i) {
 					t.Errorf("price %d after %d was set", s.DefaultPrice, 100+i)

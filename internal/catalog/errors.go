@@ -7,7 +7,6 @@ var (
 	ErrServiceNotFound   = fault.New(fault.NotFound, "catalog.service_not_found", "There is no such service. List the services to see those that you may use.")
 	ErrServerNotFound    = fault.New(fault.NotFound, "catalog.server_not_found", "There is no such server in this workspace. List the servers to see those that you may use.")
 	ErrWorkspaceNotFound = fault.New(fault.NotFound, "catalog.workspace_not_found", "There is no such workspace. List the workspaces of your organization.")
-	ErrDisabled          = fault.New(fault.Conflict, "catalog.disabled", "This server is switched off. Enable it to use it.")
 	ErrUnconfigured      = fault.New(fault.Unconfigured, "catalog.unconfigured", "This service is not configured for you yet. Configure it with the fields of its config schema, then call again.")
 	ErrSlugTaken         = fault.New(fault.Conflict, "catalog.slug_taken", "This slug is in use here. Choose another one.")
 	ErrSlug              = fault.New(fault.Invalid, "catalog.bad_slug", "A slug is 1 to 32 lower-case letters, digits and hyphens, and begins with a letter or digit. The slugs w and t are reserved.")

@@ -126,6 +126,9 @@ func TestLists(t *testing.T) {
 			h, s := newHub(t), serverAt(u.URL)
 			_, err := h.List(t.Context(), s, ann, upstream.Tools)
 			testkit.Fault(t, err, "upstream.list")
+			if strings.Contains(c.name, "twice") {
+				testkit.Equal(t, u.count("tools/list"), 2)
+			}
 		})
 	}
 }
@@ -329,6 +332,30 @@ func TestBreaker(t *testing.T) {
 		if last, _ := h.Health(s); last.Open || last.Code != "" {
 			t.Errorf("got %+v", last)
 		}
+	})
+	t.Run("those that were under way when it opened do not lengthen the rest", func(t *testing.T) {
+		release, arrived := make(chan struct{}), make(chan struct{}, 20)
+		u.on("tools/call", func(w http.ResponseWriter, _ *http.Request, m message) bool {
+			if m.Params.Name == "wait" {
+				arrived <- struct{}{}
+				<-release
+				w.WriteHeader(500)
+				return true
+			}
+			return false
+		})
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() { _, _ = h.Exchange(t.Context(), call(s, mcp.LatestModern, "1", "wait", `{}`), nil) })
+		}
+		for range 20 {
+			<-arrived
+		}
+		close(release)
+		wg.Wait()
+		testkit.Fault(t, try(), "upstream.circuit_open")
+		wait(11 * time.Second)
+		testkit.Must0(t, try())
 	})
 	t.Run("refusals of single requests do not open it", func(t *testing.T) {
 		u.on("tools/call", func(w http.ResponseWriter, _ *http.Request, _ message) bool { w.WriteHeader(403); return true })
