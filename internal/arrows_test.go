@@ -28,7 +28,7 @@ var arrows = map[string]string{
 	"apikey":        "access activity db fault id identity quota seal tenancy tenancy/*",
 	"workspace":     "access activity db fault id tenancy tenancy/*",
 	"vault":         "access activity db fault id seal workspace",
-	"catalog":       "access activity db fault id netguard seal vault workspace",
+	"catalog":       "access activity db fault id mcp netguard seal vault workspace",
 	"upstream":      "access catalog fault id mcp netguard sandbox seal upstream/* vault",
 	"upstream/*":    "fault mcp netguard upstream/*",
 	"quota":         "access activity db fault id",
