@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -59,7 +60,7 @@ func (l *Launcher) attest(ctx context.Context) (Report, error) {
 		if ctx.Err() != nil {
 			return Report{}, err
 		}
-		return reportOf([]Wall{{Name: WallStart, Detail: fault.Of(err).Message}}), nil
+		return reportOf([]Wall{{Name: WallStart, Detail: fault.Of(err).Message + hint(err)}}), nil
 	}
 	walls := []Wall{{Name: WallStart, Up: true, Detail: "a child runs behind walls"}}
 	for _, in := range inside {
@@ -74,6 +75,18 @@ func (l *Launcher) attest(ctx context.Context) (Report, error) {
 		walls = append(walls, in)
 	}
 	return reportOf(walls), nil
+}
+
+// hint says what to change on a host that refuses to raise walls.
+func hint(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOSYS):
+		return " Linux 5.12 or later is needed."
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOSPC):
+		return " The host forbids unprivileged user namespaces: see the settings kernel.unprivileged_userns_clone," +
+			" kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces, and a container's seccomp profile."
+	}
+	return ""
 }
 
 func both(in, out Wall) Wall {

@@ -56,7 +56,7 @@ func TestHostWithoutNamespaces(t *testing.T) {
 	if len(got) != 3 {
 		t.Fatalf("got %q", got)
 	}
-	if !strings.HasPrefix(got[0], "none ") || !strings.Contains(got[0], "make a user namespace: operation not permitted") {
+	if !strings.HasPrefix(got[0], "none ") || !strings.Contains(got[0], "make a user namespace: operation not permitted") || !strings.Contains(got[0], "user.max_user_namespaces") {
 		t.Errorf("the report does not say why: %s", got[0])
 	}
 	for i, level := range []string{"full", "basic"} {

@@ -58,6 +58,12 @@ func (l *Launcher) Start(ctx context.Context, spec Spec) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.mu.Lock()
+	closed := l.closed
+	l.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
 	if spec.Level != None {
 		report, err := l.Attest(ctx)
 		if err != nil {

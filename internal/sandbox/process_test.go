@@ -168,6 +168,7 @@ func TestStartRefuses(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
+	t.Parallel()
 	l := walls(t)
 	stop := func(p *sandbox.Process) time.Duration {
 		began := time.Now()

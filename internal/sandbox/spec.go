@@ -44,7 +44,9 @@ func ParseLevel(name string) (Level, error) {
 // Covers reports whether l has all the walls that required has.
 func (l Level) Covers(required Level) bool { return l <= required }
 
-// Spec describes one child. It comes from the operator's catalog, never from a tenant.
+// Spec describes one child. It comes from the operator's catalog, never from a
+// tenant. When Headgate runs as root the child has a uid of its own, so what it
+// is to read must be readable by everyone; WorkDir is given to it.
 type Spec struct {
 	Name      string            // for logs only
 	Argv      []string          // absolute program and its arguments; never a shell's words

@@ -95,6 +95,7 @@ func TestHostileChildCallsNothing(t *testing.T) {
 }
 
 func TestHostileChildExhaustsNothing(t *testing.T) {
+	t.Parallel()
 	l := walls(t)
 	t.Run("forks stop at its limit, and other tenants start as before", func(t *testing.T) {
 		spec := child(t, "forkbomb")
@@ -201,6 +202,16 @@ func TestChildIsNobody(t *testing.T) {
 			t.Fatal("they share " + uid(p))
 		}
 	})
+}
+
+// Mounts the host makes later must not appear inside, nor the other way round.
+func TestMountsArePartedFromTheHost(t *testing.T) {
+	l := walls(t)
+	for _, line := range output(t, start(t, l, shell(t, "cat /proc/self/mountinfo"))) {
+		if strings.Contains(line, " shared:") || strings.Contains(line, " master:") {
+			t.Error(line)
+		}
+	}
 }
 
 func TestNodeRuns(t *testing.T) {

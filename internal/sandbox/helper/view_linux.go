@@ -144,13 +144,17 @@ func (v *view) cloneSources(p *Plan) {
 	for i, s := range v.sources {
 		open := p.Call("show "+s.from, unix.SYS_OPEN_TREE, unix.AT_FDCWD, s.from, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 		p.fixed(open, sourceFD+i)
-		p.Call("protect "+s.from, unix.SYS_MOUNT_SETATTR, sourceFD+i, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, mountAttr(s.attr), 32)
+		p.Call("protect "+s.from, unix.SYS_MOUNT_SETATTR, sourceFD+i, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, mountAttr(s.attr), unix.MOUNT_ATTR_SIZE_VER0)
 	}
 }
 
-// mountAttr is a struct mount_attr that sets attributes.
+// mountAttr is a struct mount_attr that sets attributes, and parts the mount
+// from those it was copied from, so that later mounts of the host stay outside.
 func mountAttr(set uint64) []byte {
-	return append(binary.LittleEndian.AppendUint64(nil, set), make([]byte, 24)...)
+	attr := make([]byte, unix.MOUNT_ATTR_SIZE_VER0)
+	binary.LittleEndian.PutUint64(attr, set)
+	binary.LittleEndian.PutUint64(attr[16:], unix.MS_PRIVATE)
+	return attr
 }
 
 // build makes the view in the init: a small file system in memory with the
@@ -185,7 +189,7 @@ func (v *view) build(p *Plan) {
 	p.Call("take the host's files away", unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
 	p.Call("enter the new root", unix.SYS_CHDIR, "/")
 	p.Call("close what was written", unix.SYS_CLOSE_RANGE, controlFD+1, fsFD-1, 0)
-	p.Call("protect the root", unix.SYS_MOUNT_SETATTR, rootFD, "", unix.AT_EMPTY_PATH, mountAttr(readOnly), 32)
+	p.Call("protect the root", unix.SYS_MOUNT_SETATTR, rootFD, "", unix.AT_EMPTY_PATH, mountAttr(readOnly), unix.MOUNT_ATTR_SIZE_VER0)
 }
 
 // fill puts sources, links and files in their places, relative to the new root.
