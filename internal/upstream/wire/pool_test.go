@@ -145,6 +145,15 @@ func TestConnectionsAreReused(t *testing.T) {
 		}
 		resp.Release()
 	})
+	t.Run("idle connections are bounded over all targets", func(t *testing.T) {
+		p := newPool(t, wire.Options{MaxIdleAll: 2})
+		for range 4 {
+			must(t, p, post(t, answering(t, okAnswer), patience))
+		}
+		if s := p.Stats(); s != (wire.Stats{Open: 2, Idle: 2}) {
+			t.Errorf("%+v", s)
+		}
+	})
 	t.Run("idle connections are bounded in number and time", func(t *testing.T) {
 		var together sync.WaitGroup
 		together.Add(8)

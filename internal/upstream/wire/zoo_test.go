@@ -68,6 +68,7 @@ func serve(tb testing.TB, behave func(*peer)) *upstream {
 		tb.Fatal(err)
 	}
 	up := &upstream{url: "http://" + l.Addr().String() + "/mcp", over: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -78,11 +79,12 @@ func serve(tb testing.TB, behave func(*peer)) *upstream {
 			up.conns.Add(1)
 			all.Go(func() {
 				defer c.Close()
+				defer context.AfterFunc(ctx, func() { c.Close() })() // even if the pool outlives the upstream
 				behave(&peer{Conn: c, in: bufio.NewReader(c), up: up})
 			})
 		}
 	})
-	tb.Cleanup(func() { l.Close(); close(up.over); all.Wait() })
+	tb.Cleanup(func() { l.Close(); close(up.over); cancel(); all.Wait() })
 	return up
 }
 
