@@ -38,8 +38,9 @@ func (p *Plan) Launch(ctx context.Context, streams [3]*os.File) (*Init, error) {
 	if err != nil {
 		return nil, err
 	}
-	helper, err := os.StartProcess("/proc/self/fd/"+strconv.Itoa(int(image.Fd())), []string{"headgate-init"}, &os.ProcAttr{
-		Dir: "/", Env: []string{}, Files: []*os.File{streams[0], streams[1], streams[2], theirs},
+	// The image is the descriptor after the control socket; the helper closes it.
+	helper, err := os.StartProcess("/proc/self/fd/"+strconv.Itoa(controlFD+1), []string{"headgate-init"}, &os.ProcAttr{
+		Dir: "/", Env: []string{}, Files: []*os.File{streams[0], streams[1], streams[2], theirs, image},
 	})
 	theirs.Close()
 	if err != nil {

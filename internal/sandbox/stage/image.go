@@ -35,8 +35,10 @@ func code() ([]byte, error) {
 	return bytes.Clone(text[:end]), nil
 }
 
-// Memory writes the program's ELF image into an anonymous file that can be
-// executed by its descriptor. The caller closes it.
+// Memory writes the program's ELF image into an anonymous file that the caller
+// closes. To run it, hand it to a new process as one of its descriptors and
+// execute /proc/self/fd/ with that number: the numbers of others are not safe
+// between fork and exec.
 func (p *Program) Memory(name string) (*os.File, error) {
 	text, err := code()
 	if err != nil {
@@ -49,10 +51,7 @@ func (p *Program) Memory(name string) (*os.File, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	f, err := raise(fd, name)
-	if err != nil {
-		return nil, err
-	}
+	f := os.NewFile(uintptr(fd), name)
 	for i, part := range [][]byte{p.header(len(text)), text, p.records(), p.data} {
 		off := int64(i) * segment
 		if i == 3 {
@@ -64,16 +63,6 @@ func (p *Program) Memory(name string) (*os.File, error) {
 		}
 	}
 	return f, nil
-}
-
-// raise moves a descriptor above those that a child's own take the places of.
-func raise(fd int, name string) (*os.File, error) {
-	defer unix.Close(fd)
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 16)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return os.NewFile(uintptr(high), name), nil
 }
 
 const recordSegments = maxRecords * recordSize / segment

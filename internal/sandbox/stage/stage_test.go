@@ -24,7 +24,8 @@ func run(t *testing.T, p *stage.Program) (string, int) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+	cmd := exec.Command("/proc/self/fd/3")
+	cmd.ExtraFiles = []*os.File{f}
 	cmd.Env = []string{}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
@@ -103,7 +104,8 @@ func TestProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+		cmd := exec.Command("/proc/self/fd/3")
+		cmd.ExtraFiles = []*os.File{f}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
