@@ -1,0 +1,65 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Error is a failure that the server answered.
+type Error struct {
+	Status     int            // of HTTP
+	Code       string         // stable: "RESOURCE_NOT_FOUND"; "" when something else than Headgate answered
+	Message    string         // for people: what, why, what to do next
+	Details    map[string]any // for programs
+	RequestID  string         // for support
+	RetryAfter time.Duration  // 0 when waiting does not help
+}
+
+// Error returns the message, with code and request id.
+func (e *Error) Error() string {
+	text := e.Message
+	if e.Code != "" {
+		text += " (" + e.Code + ")"
+	}
+	if e.RequestID != "" {
+		text += " [" + e.RequestID + "]"
+	}
+	return text
+}
+
+// failure reads an answer that is no success: {error: {code, message, details}}
+// or, from other doors, the inner part alone.
+func failure(resp *http.Response) error {
+	e := &Error{Status: resp.StatusCode, RequestID: resp.Header.Get("X-Request-Id")}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		e.Message = fmt.Sprintf("The server redirects to %q. Use that address as the server's URL.", resp.Header.Get("Location"))
+		return e
+	}
+	type inner struct {
+		Code    string         `json:"code"`
+		Message string         `json:"message"`
+		Details map[string]any `json:"details"`
+	}
+	var body struct {
+		Error *inner `json:"error"`
+		inner
+	}
+	text, err := readAll(resp.Body)
+	if err == nil && json.Unmarshal(text, &body) == nil {
+		in := body.inner
+		if body.Error != nil {
+			in = *body.Error
+		}
+		e.Code, e.Message, e.Details = in.Code, in.Message, in.Details
+	}
+	if e.Message == "" {
+		e.Message = fmt.Sprintf("The server answered %d %s without saying why. Is this URL a Headgate?", e.Status, http.StatusText(e.Status))
+	}
+	return e
+}
