@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"headgate/internal/access"
+	"headgate/internal/fault"
 )
 
 // Authenticate returns who an access token stands for: one of ours, or of a
 // configured issuer. It fails with ErrTokenExpired, ErrTokenInvalid or
-// ErrNoEmail; with tenancy.ErrSuspended when the organization is suspended.
+// ErrNoEmail; with tenancy.ErrSuspended when the organization is suspended, and
+// with ErrUnavailable when the store does not answer.
 // The first use of a token costs a signature check, the first of a session a
 // query; then it answers from memory.
 func (s *Service) Authenticate(ctx context.Context, token string) (*access.Principal, error) {
@@ -28,7 +30,7 @@ func (s *Service) Authenticate(ctx context.Context, token string) (*access.Princ
 		if !ours {
 			var err error
 			if v, err = s.verifyExternal(ctx, token); err != nil {
-				return nil, err
+				return nil, closed(err)
 			}
 		} else {
 			v = verified{ref: c.Session, user: c.Subject, organization: c.Organization, expires: time.Unix(c.Expires, 0), keep: time.Unix(c.Expires, 0)}
@@ -42,7 +44,7 @@ func (s *Service) Authenticate(ctx context.Context, token string) (*access.Princ
 	}
 	g, err := s.grants.get(ctx, v.ref)
 	if err != nil {
-		return nil, err
+		return nil, closed(err)
 	}
 	switch {
 	case !g.expires.IsZero() && !now.Before(g.expires): // an external identity lives as long as its token
@@ -55,6 +57,15 @@ func (s *Service) Authenticate(ctx context.Context, token string) (*access.Princ
 	p := g.principal
 	p.ExpiresAt = v.expires
 	return &p, nil
+}
+
+// closed turns a failure of the store into a refusal: what cannot be checked
+// is not let in, and is not the token's fault.
+func closed(err error) error {
+	if fault.Of(err).Kind == fault.Internal {
+		return ErrUnavailable.After(time.Second).Because(err)
+	}
+	return err
 }
 
 const maxTokens = 50_000

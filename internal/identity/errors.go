@@ -10,6 +10,7 @@ var (
 	ErrNoEmail      = fault.New(fault.BadCredential, "identity.no_email", "The token names no e-mail address. Ask the issuer to add the claim email.")
 	ErrLocked       = fault.New(fault.Throttled, "identity.locked", "Too many failed sign-ins. Wait, or reset the password.")
 	ErrBusy         = fault.New(fault.Unavailable, "identity.busy", "Too many people sign in right now. Try again in a moment.")
+	ErrUnavailable  = fault.New(fault.Unavailable, "identity.unavailable", "Sessions cannot be checked right now. Try again in a moment.")
 	ErrIssuerDown   = fault.New(fault.Unavailable, "identity.issuer_down", "The keys of the token's issuer cannot be fetched. Try again in a moment.")
 	ErrSuspended    = fault.New(fault.Forbidden, "identity.suspended", "This account is suspended. Ask the operator of this installation.")
 	ErrNoPlace      = fault.New(fault.Forbidden, "identity.no_organization", "You belong to no organization in which you could work. Ask for an invitation.")

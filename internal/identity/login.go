@@ -53,13 +53,7 @@ func (s *Service) Login(ctx context.Context, c Credentials, from Client) (*Token
 	if !u.SuspendedAt.IsZero() {
 		return nil, ErrSuspended
 	}
-	return s.admit(ctx, u, c.Organization, from, func(tx *db.Tx) error {
-		if err := clearFailures(ctx, tx, subject, from.IP); err != nil || fresh == "" {
-			return err
-		}
-		_, err := db.Exec(ctx, tx, `UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3`, u.ID, fresh, u.password)
-		return err
-	})
+	return s.admit(ctx, u, c.Organization, from, fresh, func(tx *db.Tx) error { return clearFailures(ctx, tx, subject, from.IP) })
 }
 
 // checkPasswordOf compares a password with that of u, who may be nil. The lock
@@ -96,12 +90,24 @@ func (s *Service) checkPasswordOf(ctx context.Context, u *User, password, subjec
 }
 
 // admit starts a session for a person who has proven to be u, in the
-// transaction that also() joins.
-func (s *Service) admit(ctx context.Context, u *User, organization string, from Client, also func(tx *db.Tx) error) (*Tokens, error) {
+// transaction that also() joins. fresh, unless "", replaces the password's hash.
+func (s *Service) admit(ctx context.Context, u *User, organization string, from Client, fresh string, also func(tx *db.Tx) error) (*Tokens, error) {
 	var t *Tokens
 	err := s.store.Tx(ctx, func(tx *db.Tx) error {
 		if err := also(tx); err != nil {
 			return err
+		}
+		u.LastLoginAt = s.now()
+		// A password changed or a user suspended since the proof undoes it; the
+		// row stays locked, so that whoever changes it ends this session too.
+		n, err := db.Exec(ctx, tx, `UPDATE users SET last_login_at = $2, password_hash = COALESCE(CAST($4 AS TEXT), password_hash)
+			WHERE id = $1 AND suspended_at IS NULL AND password_changed_at IS NOT DISTINCT FROM CAST($3 AS BIGINT)`,
+			u.ID, u.LastLoginAt.UnixMilli(), db.Millis(u.PasswordChangedAt), db.Null(fresh))
+		if err != nil {
+			return fmt.Errorf("last login: %w", err)
+		}
+		if n == 0 {
+			return ErrCredentials
 		}
 		place, err := s.placeOf(ctx, tx, u, organization)
 		if err != nil {
@@ -109,10 +115,6 @@ func (s *Service) admit(ctx context.Context, u *User, organization string, from 
 		}
 		if t, err = s.begin(ctx, tx, u, place, from); err != nil {
 			return err
-		}
-		u.LastLoginAt = s.now()
-		if _, err := db.Exec(ctx, tx, `UPDATE users SET last_login_at = $2 WHERE id = $1`, u.ID, u.LastLoginAt.UnixMilli()); err != nil {
-			return fmt.Errorf("last login: %w", err)
 		}
 		by := &access.Principal{Kind: access.Session, ID: t.Session, Name: u.Email, Tenant: place.Tenant, Organization: place.ID, User: u.ID}
 		return s.record(ctx, tx, by, u, "session.login", nil)

@@ -173,7 +173,7 @@ func TestHashFlood(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d signed in, %d were refused, peak memory grew by %d MiB", answered.Load(), busy.Load(), (peakRSS(t)-before)>>20)
-	if grew := peakRSS(t) - before; grew > 128<<20 {
+	if grew := peakRSS(t) - before; grew > 128<<20 && !raceDetector { // which shadows all memory
 		t.Errorf("memory grew by %d MiB", grew>>20)
 	}
 	if answered.Load() == 0 || busy.Load() == 0 {

@@ -179,14 +179,11 @@ func (s *Service) Reset(ctx context.Context, pool, token, password string) (*Use
 		if err := s.setVerified(ctx, tx, u.ID, s.now()); err != nil {
 			return err
 		}
-		if err := s.endSessions(ctx, tx, `user_id = $2`, u.ID); err != nil {
-			return err
-		}
 		// Whoever was locked out may use the new password at once.
 		if _, err := db.Exec(ctx, tx, `DELETE FROM login_failures WHERE scope = 'account' AND subject LIKE $1`, s.lockSubject(u.Pool, u.Email)+"/%"); err != nil {
 			return fmt.Errorf("clear failed sign-ins: %w", err)
 		}
-		return s.setPassword(ctx, tx, nil, u, hash, "user.reset")
+		return s.setPassword(ctx, tx, nil, u, hash, "user.reset", "")
 	})
 	if err != nil {
 		return nil, err
@@ -222,10 +219,7 @@ func (s *Service) ChangePassword(ctx context.Context, by *access.Principal, pres
 		if err := clearFailures(ctx, tx, subject, from.IP); err != nil {
 			return err
 		}
-		if err := s.endSessions(ctx, tx, `user_id = $2 AND id <> $3`, u.ID, by.ID); err != nil {
-			return err
-		}
-		return s.setPassword(ctx, tx, by, u, hash, "user.password")
+		return s.setPassword(ctx, tx, by, u, hash, "user.password", by.ID)
 	})
 }
 
@@ -238,14 +232,19 @@ func (s *Service) newPassword(ctx context.Context, u *User, password string) (st
 }
 
 // setPassword stores a hash. Open reset links of the user die with the old
-// password.
-func (s *Service) setPassword(ctx context.Context, tx *db.Tx, by *access.Principal, u *User, hash, action string) error {
+// password, and so does every session but keep. The row is written first, and
+// so locked: a sign-in with the old password that is under way comes before,
+// and its session is ended, or after, and is refused.
+func (s *Service) setPassword(ctx context.Context, tx *db.Tx, by *access.Principal, u *User, hash, action, keep string) error {
 	now := s.now().UnixMilli()
 	if _, err := db.Exec(ctx, tx, `UPDATE users SET password_hash = $2, password_changed_at = $3 WHERE id = $1`, u.ID, hash, now); err != nil {
 		return fmt.Errorf("set password: %w", err)
 	}
 	if _, err := db.Exec(ctx, tx, `UPDATE mail_tokens SET used_at = $3 WHERE user_id = $1 AND purpose = $2 AND used_at IS NULL`, u.ID, purposeReset, now); err != nil {
 		return fmt.Errorf("end reset links: %w", err)
+	}
+	if err := s.endSessions(ctx, tx, `user_id = $2 AND id <> $3`, u.ID, keep); err != nil {
+		return err
 	}
 	tx.Changed(KindPassword, u.ID)
 	return s.record(ctx, tx, by, u, action, nil)

@@ -369,6 +369,33 @@ func TestPasswordReset(t *testing.T) {
 	})
 }
 
+// A sign-in with the old password must not slip past the reset that ends it.
+func TestResetAgainstLogin(t *testing.T) {
+	each(t, func(w *world) {
+		u := w.register("ada@example.com")
+		old, next := pass, "another kettle, 10 hills"
+		for range 8 {
+			testkit.Must0(w, w.svc.Forgot(w.Context(), platform, u.Email))
+			token := w.link(u.Email)
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() { _ = w.try(u.Email, old, there) })
+			}
+			wg.Go(func() {
+				if _, err := w.svc.Reset(w.Context(), platform, token, next); err != nil {
+					w.Error(err)
+				}
+			})
+			wg.Wait()
+			if n := w.count(`SELECT COUNT(*) FROM sessions WHERE ended_at IS NULL`); n != 0 {
+				w.Fatalf("%d sessions of the old password live", n)
+			}
+			old, next = next, old
+			w.pass(time.Hour)
+		}
+	})
+}
+
 func TestChangePassword(t *testing.T) {
 	const next = "another kettle, 10 hills"
 	each(t, func(w *world) {

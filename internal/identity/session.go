@@ -58,7 +58,7 @@ func (s *Service) Start(ctx context.Context, user, organization string, from Cli
 	if !u.SuspendedAt.IsZero() {
 		return nil, ErrSuspended
 	}
-	return s.admit(ctx, u, organization, from, func(*db.Tx) error { return nil })
+	return s.admit(ctx, u, organization, from, "", func(*db.Tx) error { return nil })
 }
 
 func (s *Service) begin(ctx context.Context, tx *db.Tx, u *User, place *tenancy.Place, from Client) (*Tokens, error) {

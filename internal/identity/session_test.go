@@ -251,6 +251,17 @@ func TestAuthenticateRace(t *testing.T) {
 	}
 }
 
+// What cannot be checked is not let in.
+func TestAuthenticateWithoutStore(t *testing.T) {
+	w := newWorld(t, testkit.SQLite(t))
+	tokens := w.login(w.register("ada@example.com").Email)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := w.svc.Authenticate(ctx, tokens.Access)
+	testkit.Fault(t, err, "identity.unavailable")
+	w.who(tokens.Access)
+}
+
 func TestSessions(t *testing.T) {
 	each(t, func(w *world) {
 		ctx := w.Context()

@@ -210,7 +210,7 @@ func TestNormalEmail(t *testing.T) {
 	for _, bad := range []string{"", "a", "@x.com", "a@", "a@b", "a@@x.com", "a b@x.com", "a@x..com", "a@-x.com", ".a@x.com", "a..b@x.com",
 		"\"a b\"@x.com", "a(comment)@x.com", "Ada <a@x.com>", "a@x.com\nBcc: b@x.com", "a@[127.0.0.1]", "a,b@x.com", "a\x00@x.com", "\xff@x.com",
 		strings.Repeat("a", 65) + "@x.com", "a@" + strings.Repeat("x", 64) + ".com", "a@" + strings.Repeat("x.", 130) + "com",
-		"\u212aevin@x.com" /* Kelvin sign */, "\u0130@x.com" /* dotted I */, "a\u200b@x.com" /* zero width space */} {
+		"\u212aevin@x.com" /* Kelvin sign */, "\u0130@x.com" /* dotted I */, "a\u200b@x.com", "a@x.com\u200b", "a@\uff58.com" /* full width x */, "a@x\u3002com"} {
 		if got, err := tenancy.NormalEmail(bad); err == nil {
 			t.Errorf("accepted %q as %q", bad, got)
 		}

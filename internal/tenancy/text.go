@@ -64,12 +64,24 @@ func NormalEmail(text string) (string, error) {
 	if at < 0 {
 		return "", ErrEmail
 	}
-	local, domain := fold(text[:at]), fold(text[at+1:])
-	domain, err := idna.Lookup.ToASCII(domain)
-	if err != nil || !validLocal(local) || !validDomain(domain) || len(local)+len(domain) > 253 {
+	local := fold(text[:at])
+	domain, ok := asciiDomain(fold(text[at+1:]))
+	if !ok || !validLocal(local) || !validDomain(domain) || len(local)+len(domain) > 253 {
 		return "", ErrEmail
 	}
 	return local + "@" + domain, nil
+}
+
+// asciiDomain returns a domain as DNS knows it. IDNA drops and replaces
+// characters on the way (zero width, full width); what would not come back as
+// it went in is refused.
+func asciiDomain(domain string) (string, bool) {
+	ascii, err := idna.Lookup.ToASCII(domain)
+	if err != nil {
+		return "", false
+	}
+	back, err := idna.Lookup.ToUnicode(ascii)
+	return ascii, err == nil && back == domain || ascii == domain
 }
 
 func fold(s string) string { return norm.NFC.String(strings.ToLower(norm.NFC.String(s))) }
