@@ -121,9 +121,9 @@ func (o *origin) observe(start, end time.Time, err error) {
 	switch {
 	case err == nil:
 		o.breaker.succeed()
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, ErrEra):
 		o.breaker.pass()
-		return // the caller went away, which says nothing of the server
+		return // the caller went away or asks in the other era, which says nothing of the server
 	case sick(err):
 		o.breaker.fail(end)
 	default:

@@ -22,6 +22,7 @@ const (
 
 	initializeID = `"headgate-initialize"`
 	discoverID   = `"headgate-discover"`
+	setLevelID   = `"headgate-level"`
 )
 
 // Facts are what a server says of itself, in the era it is best spoken to.
@@ -82,6 +83,53 @@ func (e *eras) recall(want mcp.Era, now time.Time) (*Facts, error) {
 		return nil, e.failed
 	}
 	return nil, nil
+}
+
+// speaks returns ErrEra when the server is known not to speak the era. A legacy
+// handshake finds that out by itself; a modern request would be work for a
+// server that does not know what it is asked, so it is preceded by a look.
+func (p *peer) speaks(ctx context.Context, era mcp.Era) error {
+	if pin, ok := p.pinned(); ok {
+		if pin != era {
+			return ErrEra
+		}
+		return nil
+	}
+	switch p.eras.state(era, p.hub.opts.Now()) {
+	case spoken:
+		return nil
+	case absent:
+		return ErrEra
+	}
+	if era == mcp.Legacy {
+		return nil
+	}
+	f, err := p.facts(ctx, era, cached)
+	if err == nil && f.Era != era {
+		err = ErrEra
+	}
+	return err
+}
+
+type state uint8
+
+const (
+	unknown state = iota
+	spoken
+	absent
+)
+
+// state tells what is known of an era.
+func (e *eras) state(era mcp.Era, now time.Time) state {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch k := e.known[era]; {
+	case k == nil || !now.Before(k.until):
+		return unknown
+	case k.Facts == nil:
+		return absent
+	}
+	return spoken
 }
 
 // mode says whether what is in memory may answer.

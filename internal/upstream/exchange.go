@@ -43,7 +43,11 @@ type Param struct{ Name, Value string }
 type Client struct {
 	Capabilities []byte
 	Info         []byte
+	Level        string // logging level to set in a new session; "" leaves it to the server
 }
+
+// asked reports whether a server may ask this client for anything.
+func (c *Client) asked() bool { return len(c.Capabilities) > len("{}") }
 
 // Sink takes what comes before the answer: progress and log notifications, and
 // requests of a legacy server. An error ends the exchange. The slices are valid

@@ -177,6 +177,9 @@ func (h *Hub) Exchange(ctx context.Context, r *Request, sink Sink) (*Answer, err
 	if err != nil {
 		return nil, err
 	}
+	if err := p.speaks(ctx, r.Revision.Era()); err != nil {
+		return nil, err
+	}
 	start := h.opts.Now()
 	if err := p.origin.admit(start); err != nil {
 		return nil, err

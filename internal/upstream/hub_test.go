@@ -58,6 +58,13 @@ func serverAt(url string) *catalog.Server {
 	return &catalog.Server{ID: fmt.Sprintf("srv_%d", serials.Add(1)), Transport: catalog.HTTP, URL: url, Era: catalog.Auto, Timeout: 5 * time.Second, Enabled: true, Version: 1}
 }
 
+// modernAt is a server pinned to the modern era.
+func modernAt(url string) *catalog.Server {
+	s := serverAt(url)
+	s.Era = catalog.Modern
+	return s
+}
+
 var ann = &access.Principal{ID: "ann", User: "ann"}
 
 // call is a tools/call in a revision.

@@ -120,6 +120,20 @@ func (h *Hub) List(ctx context.Context, s *catalog.Server, by *access.Principal,
 	return p.list(ctx, kind, cached)
 }
 
+// Kept returns a list from memory, nil when the server has to be asked. It
+// never waits.
+func (h *Hub) Kept(ctx context.Context, s *catalog.Server, by *access.Principal, kind ListKind) *Listing {
+	p, err := h.peer(ctx, s, by)
+	if err != nil {
+		return nil
+	}
+	l, err := p.fromMemory(&p.lists[kind], kind)
+	if err != nil {
+		return nil
+	}
+	return l
+}
+
 func (p *peer) list(ctx context.Context, kind ListKind, m mode) (*Listing, error) {
 	c := &p.lists[kind]
 	for {

@@ -12,7 +12,8 @@ import (
 
 const (
 	maxAnswer  = 16 << 20
-	maxRefusal = 64 << 10 // of a body that explains a refusal
+	maxRefusal = 64 << 10         // of a body that explains a refusal
+	answerTime = 10 * time.Minute // for a person to answer what a server asks in between
 )
 
 // exchange is one request under way. It is recycled when its answer is released.
@@ -97,16 +98,21 @@ func (x *exchange) attempt(ctx context.Context) (*Answer, error) {
 }
 
 // watchTime sets the deadline. Where the caller asked for progress, each sign
-// of it starts the timeout anew, up to a multiple in all; only then a timer is
-// needed. stop reports whether time ran out.
+// of it starts the timeout anew, up to a multiple in all, and a person who is
+// asked something may take a while; only then a timer is needed. stop reports
+// whether time ran out.
 func (x *exchange) watchTime(ctx context.Context) (_ context.Context, stop func() bool) {
 	x.patience = x.r.timeout()
 	now := time.Now()
-	if x.sink == nil || !bytes.Contains(x.r.Body, []byte(`"progressToken"`)) {
+	asked := x.r.Client.asked() && x.r.Revision.Era() == mcp.Legacy
+	if x.sink == nil || !asked && !bytes.Contains(x.r.Body, []byte(`"progressToken"`)) {
 		x.http.Deadline = now.Add(x.patience)
 		return ctx, func() bool { return false }
 	}
 	x.http.Deadline = now.Add(time.Duration(x.hub.opts.Stretch) * x.patience)
+	if asked {
+		x.http.Deadline = x.http.Deadline.Add(answerTime)
+	}
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	x.alarm = time.AfterFunc(x.patience, func() { cancel(context.DeadlineExceeded) })
@@ -118,10 +124,10 @@ func (x *exchange) watchTime(ctx context.Context) (_ context.Context, stop func(
 	}
 }
 
-// progressed gives the server its patience anew.
-func (x *exchange) progressed() {
+// progressed gives the server its patience anew, and people theirs.
+func (x *exchange) progressed(patience time.Duration) {
 	if x.alarm != nil {
-		x.alarm.Reset(x.patience)
+		x.alarm.Reset(patience)
 	}
 }
 

@@ -94,7 +94,7 @@ func TestCancel(t *testing.T) {
 			close(gone)
 			return true
 		})
-		h, s := newHub(t), serverAt(u.URL)
+		h, s := newHub(t), modernAt(u.URL)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-started; cancel() }()
 		_, err := h.Exchange(ctx, call(s, mcp.LatestModern, "1", "slow", `{}`), sinkFunc(func([]byte, *mcp.Envelope) error { return nil }))
@@ -114,7 +114,7 @@ func TestCancel(t *testing.T) {
 			<-r.Context().Done()
 			return true
 		})
-		h, s := newHub(t), serverAt(u.URL)
+		h, s := newHub(t), modernAt(u.URL)
 		full := errors.New("full")
 		_, err := h.Exchange(t.Context(), call(s, mcp.LatestModern, "1", "slow", `{}`), sinkFunc(func([]byte, *mcp.Envelope) error { return full }))
 		if !errors.Is(err, full) {
@@ -143,7 +143,7 @@ func TestTimeouts(t *testing.T) {
 		send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"done"}]}}`, m.ID))
 		return true
 	})
-	h, s := newHub(t, func(o *upstream.Options) { o.Stretch = 3 }), serverAt(u.URL)
+	h, s := newHub(t, func(o *upstream.Options) { o.Stretch = 3 }), modernAt(u.URL)
 	run := func(tool, args string) (string, time.Duration, error) {
 		r := call(s, mcp.LatestModern, "1", tool, args)
 		r.Body = []byte(strings.Replace(string(r.Body), `"_meta":{`, `"_meta":{"progressToken":1,`, 1))

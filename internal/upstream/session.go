@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ type sessionKey struct {
 	principal    string
 	revision     mcp.Revision
 	capabilities string
+	level        string
 }
 
 // keyOf returns the key of a request's session.
@@ -31,7 +33,7 @@ func keyOf(r *Request) sessionKey {
 	if r.Affinity != "" {
 		return sessionKey{affinity: r.Affinity}
 	}
-	key := sessionKey{revision: r.Revision, capabilities: string(r.Client.Capabilities)}
+	key := sessionKey{revision: r.Revision, capabilities: string(r.Client.Capabilities), level: r.Client.Level}
 	if r.By != nil {
 		key.principal = r.By.ID
 	}
@@ -121,12 +123,13 @@ func (p *peer) add(s *session) error {
 
 // handshake opens a session beside the calls that wait for it.
 func (p *peer) handshake(s *session, r *Request) {
-	capabilities, info := r.Client.Capabilities, r.Client.Info
+	client := r.Client // the caller may leave before the handshake has ended
+	client.Capabilities, client.Info = slices.Clone(client.Capabilities), slices.Clone(client.Info)
 	revision, limit := r.Revision, min(or(r.Server.TimeoutOf(""), handshake), handshake)
 	ok := p.hub.spawn(func() {
 		ctx, cancel := context.WithTimeout(p.hub.ctx, limit)
 		defer cancel()
-		p.finish(s, p.initialize(ctx, s, revision, capabilities, info))
+		p.finish(s, p.initialize(ctx, s, revision, client))
 	})
 	if !ok {
 		p.finish(s, ErrClosed)
@@ -143,11 +146,11 @@ func (p *peer) finish(s *session, err error) {
 }
 
 // initialize shakes hands: initialize, then notifications/initialized.
-func (p *peer) initialize(ctx context.Context, s *session, revision mcp.Revision, capabilities, info []byte) error {
+func (p *peer) initialize(ctx context.Context, s *session, revision mcp.Revision, c Client) error {
 	if revision == "" || revision.Era() != mcp.Legacy {
 		revision = mcp.LatestLegacy
 	}
-	body := p.hub.appendInitialize(nil, revision, capabilities, info)
+	body := p.hub.appendInitialize(nil, revision, c.Capabilities, c.Info)
 	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target, Body: [][]byte{body}, Deadline: deadlineOf(ctx)})
 	if err != nil {
 		return honest(err)
@@ -168,7 +171,25 @@ func (p *peer) initialize(ctx context.Context, s *session, revision mcp.Revision
 	s.id, s.facts = id, f
 	s.fields = sessionFields(id, f.Revision)
 	p.eras.learn(mcp.Legacy, f, p.hub.opts.Now().Add(factsTTL))
-	return p.confirm(ctx, s)
+	if err := p.confirm(ctx, s); err != nil || c.Level == "" || !f.Has("logging") {
+		return err
+	}
+	return p.setLevel(ctx, s, c.Level)
+}
+
+// setLevel gives a new session the logging level its client asked for before.
+func (p *peer) setLevel(ctx context.Context, s *session, level string) error {
+	params := append(mcp.AppendString([]byte(`{"level":`), level), '}')
+	body := mcp.AppendRequest(nil, []byte(setLevelID), mcp.MethodSetLevel, params)
+	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target, Fields: s.fields, Body: [][]byte{body}, Deadline: deadlineOf(ctx)})
+	if err != nil {
+		return honest(err)
+	}
+	defer resp.Release()
+	if _, err := p.hub.oneReply(resp, []byte(setLevelID)); err != nil && !errors.Is(err, errRPC) && !errors.Is(err, ErrRejected) {
+		return err
+	}
+	return nil // a server that refuses the level works all the same
 }
 
 func (p *peer) confirm(ctx context.Context, s *session) error {

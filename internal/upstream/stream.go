@@ -70,8 +70,11 @@ func (x *exchange) events() (*Answer, error) {
 // deliver hands a notification or a server's request to the caller.
 func (x *exchange) deliver(message []byte) error {
 	x.peer.notice(&x.env)
+	if x.env.Kind == mcp.Request {
+		x.progressed(answerTime)
+	}
 	if x.env.Method == mcp.NotifyProgress {
-		x.progressed()
+		x.progressed(x.patience)
 		if x.token != nil && mcp.SameID(x.ownToken, x.env.Progress.Of(message)) {
 			message = mcp.Splice(nil, message, mcp.Edit{Span: x.env.Progress, With: x.token})
 			if err := mcp.ScanReply(message, &x.env, mcp.Limits{}); err != nil {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"headgate/internal/access"
+	"headgate/internal/catalog"
 	"headgate/internal/mcp"
 	"headgate/internal/upstream/wire"
 )
@@ -58,11 +60,16 @@ func (h *Hub) Watch(ctx context.Context, r *Request, resources []string, tell fu
 	if err != nil {
 		return nil, err
 	}
-	own := *r
-	era := own.Revision.Era()
+	era := r.Revision.Era()
 	if f, err := p.facts(ctx, era, cached); err == nil { // else the stream itself finds out later
 		era = f.Era
 	}
+	return p.watch(r, era, resources, tell)
+}
+
+// watch joins the stream of an era, or opens it.
+func (p *peer) watch(r *Request, era mcp.Era, resources []string, tell func(message []byte, e *mcp.Envelope)) (stop func(), err error) {
+	h, own := p.hub, *r
 	if own.Revision.Era() == mcp.Modern {
 		own.Revision = mcp.LatestLegacy // of a session, should there be one
 	}
@@ -91,6 +98,29 @@ func (h *Hub) Watch(ctx context.Context, r *Request, resources []string, tell fu
 	s.join(w)
 	var once sync.Once
 	return func() { once.Do(func() { s.part(w) }) }, nil
+}
+
+// WatchLists passes on which lists of a server change, over a stream that all
+// callers with the same credentials share; see Watch.
+func (h *Hub) WatchLists(ctx context.Context, s *catalog.Server, by *access.Principal, tell func(message []byte, e *mcp.Envelope)) (stop func(), err error) {
+	p, err := h.peer(ctx, s, by)
+	if err != nil {
+		return nil, err
+	}
+	f, err := p.facts(ctx, preferred(p), cached)
+	if err != nil {
+		return nil, err
+	}
+	r := p.own()
+	if f.Era == mcp.Modern {
+		r.Revision = f.Revision
+	}
+	return p.watch(r, f.Era, nil, func(message []byte, e *mcp.Envelope) {
+		switch e.Method {
+		case mcp.NotifyToolsChanged, mcp.NotifyPromptsChanged, mcp.NotifyResourcesChanged:
+			tell(message, e)
+		}
+	})
 }
 
 func (s *stream) join(w *watcher) {
