@@ -79,7 +79,10 @@ func (l *Launcher) attest(ctx context.Context) (Report, error) {
 
 // hint says what to change on a host that refuses to raise walls.
 func hint(err error) string {
+	var step *helper.StepError
 	switch {
+	case errors.As(err, &step) && strings.HasPrefix(step.Step, "raise "):
+		return "" // a wall of the child itself
 	case errors.Is(err, unix.ENOSYS):
 		return " Linux 5.12 or later is needed."
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOSPC):
