@@ -14,7 +14,7 @@ import (
 // ARCHITECTURE.md explains the layers. A package without a row fails, and so
 // does a row without a package.
 var arrows = map[string]string{
-	"fault": "", "id": "", "seal": "", "db": "", "mcp": "fault",
+	"fault": "", "id": "", "seal": "", "db": "", "journal": "", "mcp": "fault",
 	"access":   "fault",
 	"netguard": "fault",
 	"jobs":     "db fault id",
@@ -47,7 +47,9 @@ var arrows = map[string]string{
 	"server":        "access activity fault id rest server/*",
 	"server/*":      "activity fault id",
 	"app":           "*",
+	"app/*":         "*",
 	"cli":           "app client id fault diagnosis rest cli/* db settings mcp sandbox",
+	"cli/*":         "fault mcp",
 	"settings":      "fault netguard",
 	"testkit":       "db fault testkit/*",
 	"testkit/*":     "* testkit",

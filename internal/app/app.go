@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"headgate/internal/gateway"
 	"headgate/internal/identity"
 	"headgate/internal/jobs"
+	"headgate/internal/journal"
 	"headgate/internal/netguard"
 	"headgate/internal/quota"
 	"headgate/internal/seal"
@@ -54,6 +56,7 @@ type App struct {
 	Guard      *netguard.Guard
 	Hub        *upstream.Hub
 	Credits    *credit.Service
+	Committer  *call.Committer
 	Bodies     *activity.Bodies
 	Limiter    *quota.Limiter[string]
 	Daily      *quota.Service
@@ -96,6 +99,9 @@ func (a *App) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		a.Hub.Close(ctx)
 		cancel()
+	}
+	if a.Committer != nil {
+		errs = append(errs, a.Committer.Close())
 	}
 	if a.Logs != nil && a.Logs != a.Store {
 		errs = append(errs, a.Logs.Close())
@@ -171,6 +177,7 @@ func (a *App) build(ctx context.Context) (err error) {
 	a.Hub = upstream.NewHub(upstream.Options{Binder: a.Resolver, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,
 		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}}})
 	committer := call.NewCommitter(a.Store, a.Credits, a.Log)
+	a.Committer = committer
 	if os.Getenv("HEADGATE_BENCH_NO_STORE") == "1" {
 		a.Log.Warn("HEADGATE_BENCH_NO_STORE is set: calls are neither charged nor logged; this is for the benchmark alone")
 		committer.Blind()
@@ -216,9 +223,33 @@ func (a *App) serviceLimit(ctx context.Context, _ db.Querier, organization strin
 
 // recover frees what a run that ended without a word had set aside.
 func (a *App) recover(ctx context.Context) error {
+	if a.Store.Engine() == db.SQLite {
+		if err := a.replay(ctx); err != nil {
+			return err
+		}
+	}
 	freed, err := a.Credits.Recover(ctx)
 	if freed > 0 {
 		a.Log.Info("credits set aside for calls that got no answer are free again", "credits", freed)
+	}
+	return err
+}
+
+// replay opens the journal and makes rows of what it holds, before holds are
+// freed: an answered call is charged, whatever happened after the answer.
+func (a *App) replay(ctx context.Context) error {
+	id, err := db.Value[[]byte](ctx, a.Store, `SELECT value FROM installation WHERE name = 'journal'`)
+	if errors.Is(err, db.ErrNone) {
+		id = make([]byte, len(journal.ID{}))
+		_, _ = rand.Read(id)
+		_, err = db.Exec(ctx, a.Store, `INSERT INTO installation (name, value, updated_at) VALUES ('journal', $1, $2)`, id, a.Now().UnixMilli())
+	}
+	if err != nil {
+		return err
+	}
+	n, err := a.Committer.Journalled(ctx, a.Settings.Data, journal.ID(id))
+	if n > 0 {
+		a.Log.Info("calls that were answered before the last run ended are rows now", "calls", n)
 	}
 	return err
 }

@@ -42,6 +42,7 @@ type Store struct {
 	lock    *os.File
 	queries atomic.Int64
 	fast    fastLane
+	barrier barrier
 	after   struct {
 		sync.Mutex
 		fns []func(kind, ref string)
@@ -141,13 +142,35 @@ func (s *Store) Queries() int64 { return s.queries.Load() }
 // Ping reports whether the store answers.
 func (s *Store) Ping(ctx context.Context) error { return s.read.PingContext(ctx) }
 
+// barrier lets statements wait for rows that were promised and are on their way.
+type barrier struct {
+	touches func(text string) bool
+	wait    func(context.Context) error
+}
+
+// Barrier makes every transaction, and every statement outside of one for
+// which touches is true, wait for wait first. The fast lane does not: whoever
+// makes the rows uses it. A wait that fails is not the reader's failure: it
+// reads what is there.
+func (s *Store) Barrier(touches func(text string) bool, wait func(context.Context) error) {
+	s.barrier = barrier{touches, wait}
+}
+
+func (b *barrier) pass(ctx context.Context, text string) {
+	if b.wait != nil && (text == "" || b.touches(text)) {
+		_ = b.wait(ctx)
+	}
+}
+
 func (s *Store) exec(ctx context.Context, text string, args []any) (sql.Result, error) {
 	s.queries.Add(1)
+	s.barrier.pass(ctx, text)
 	return s.write.ExecContext(ctx, text, args...)
 }
 
 func (s *Store) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
 	s.queries.Add(1)
+	s.barrier.pass(ctx, text)
 	if s.read != s.write && writes(text) {
 		return s.write.QueryContext(ctx, text, args...)
 	}
@@ -196,6 +219,7 @@ func (s *Store) Tx(ctx context.Context, fn func(tx *Tx) error) error {
 }
 
 func (s *Store) tryTx(ctx context.Context, fn func(tx *Tx) error) error {
+	s.barrier.pass(ctx, "")
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)

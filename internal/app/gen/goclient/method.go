@@ -67,7 +67,7 @@ func (m method) writeComment(b *strings.Builder) {
 	case o.Permission != "":
 		fmt.Fprintf(b, "; permission %s.", o.Permission)
 	default:
-		b.WriteString("; any credential.")
+		b.WriteString("; a credential.")
 	}
 	if o.Idempotent {
 		b.WriteString(" Takes Idempotent.")

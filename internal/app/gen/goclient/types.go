@@ -69,6 +69,9 @@ func goType(s *spec.Schema) (string, error) {
 		return "json.RawMessage", nil
 	case s.Type == "object" && s.Values != nil:
 		v, err := goType(s.Values)
+		if s.Values.Nullable {
+			v = "*" + v
+		}
 		return "map[string]" + v, err
 	case s.Type == "object":
 		return exported(s.Name), nil

@@ -66,7 +66,7 @@ func operation(b *strings.Builder, o *spec.Operation) {
 }
 
 func credential(o *spec.Operation) string {
-	who := "Any credential."
+	who := "Needs a credential."
 	switch {
 	case o.Public:
 		who = "No credential."

@@ -55,8 +55,11 @@ type Failure struct {
 	Doc    string // "Not Found: RESOURCE_NOT_FOUND"
 }
 
-// Streams reports whether the answer is events or a download.
-func (o *Operation) Streams() bool { return o.Answer != nil && o.AnswerType != "application/json" }
+// Streams reports whether the answer is events or a download, which may be a
+// JSON document too long to be read at once.
+func (o *Operation) Streams() bool {
+	return o.Answer != nil && (o.AnswerType != "application/json" || o.Answer.Type == "string")
+}
 
 // Envelope returns data and meta when the answer is {success, data, meta}.
 func (o *Operation) Envelope() (data, meta *Schema, ok bool) {
@@ -179,6 +182,9 @@ func (d *Document) operation(path, method string, raw *rawOperation) (*Operation
 		}
 		if p.Name == "Idempotency-Key" {
 			o.Idempotent = true
+			continue
+		}
+		if p.In == "cookie" { // a browser's, never given by hand
 			continue
 		}
 		o.Params = append(o.Params, Param{p.Name, p.In, p.Description, p.Required, d.follow(p.Schema)})

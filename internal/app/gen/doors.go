@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+
+	"headgate/internal/rest"
+	"headgate/internal/rest/platform"
+)
+
+// target is a door and what is made of it.
+type target struct {
+	name   string // of its page
+	door   *rest.Door
+	client string // the directory of its Go client; "" for none
+}
+
+// doors builds every door without what it would serve from: registering
+// operations needs none of it.
+func doors() []target {
+	return []target{
+		{"platform", platform.New(platform.Options{Idempotency: noStore{}}), "client"},
+	}
+}
+
+// noStore stands for the store of idempotent answers, which a door must have
+// to document them.
+type noStore struct{}
+
+func (noStore) Begin(context.Context, string, string, [32]byte) ([]byte, error) { return nil, nil }
+func (noStore) Finish(context.Context, string, string, []byte) error            { return nil }
+func (noStore) Abandon(context.Context, string, string) error                   { return nil }
