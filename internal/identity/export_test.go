@@ -1,10 +1,16 @@
 package identity
 
 import (
+	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strings"
+	"time"
+
+	"headgate/internal/access"
 )
 
 // CheckPassword is checkPassword, for its table of passwords.
@@ -17,6 +23,36 @@ func Cheap(s *Service) {
 
 // Dear undoes Cheap.
 func Dear(s *Service) { s.hasher = newHasher(cap(s.hasher.slots), today()) }
+
+// CachedTokens puts n tokens that expire after the given times into a cache of
+// verified ones and returns how many it holds then.
+func CachedTokens(n int, life func(i int) time.Duration) int {
+	c, now := newTokenCache(), time.Now()
+	for i := range n {
+		until := now.Add(life(i))
+		c.put(sha256.Sum256(fmt.Append(nil, i)), verified{expires: until, keep: until}, now)
+	}
+	return len(c.good)
+}
+
+// KnownGrants makes n sessions known and returns how many are kept, and how
+// many of the others' streams have been told.
+func KnownGrants(ctx context.Context, n int) (kept, told int) {
+	var all []*grant
+	g := newGrants(time.Now, func(context.Context, string) (*grant, error) {
+		all = append(all, &grant{done: access.NewDone()})
+		return all[len(all)-1], nil
+	})
+	for i := range n {
+		_, _ = g.get(ctx, fmt.Sprint(i))
+	}
+	for _, x := range all {
+		if !x.principal.Live(time.Now()) {
+			told++
+		}
+	}
+	return len(g.known), told
+}
 
 // PublicKey returns the key that verifies today's tokens.
 func PublicKey(s *Service) []byte { return s.signer.headers[s.signer.current.header] }

@@ -173,13 +173,25 @@ func (i *issuer) proves(c *externalClaims) bool {
 // anything else would let an issuer, or whoever registers an address first,
 // take over somebody.
 func (s *Service) meet(ctx context.Context, i *issuer, c *externalClaims) error {
-	_, err := externalUser(ctx, s.store, i.URL, c.Subject)
-	if !errors.Is(err, ErrNoUser) {
-		return err
+	for try := 0; ; try++ {
+		_, err := externalUser(ctx, s.store, i.URL, c.Subject)
+		if errors.Is(err, ErrNoUser) {
+			err = s.introduce(ctx, i, c)
+		}
+		if !errors.Is(err, errOvertaken) || try == 2 {
+			return err
+		}
 	}
+}
+
+// errOvertaken means that the same identity is being introduced by a parallel
+// request, which has written first.
+var errOvertaken = errors.New("a parallel request introduced this identity")
+
+func (s *Service) introduce(ctx context.Context, i *issuer, c *externalClaims) error {
 	return s.store.Tx(ctx, func(tx *db.Tx) error {
 		if _, err := externalUser(ctx, tx, i.URL, c.Subject); !errors.Is(err, ErrNoUser) {
-			return err // somebody was faster
+			return err
 		}
 		u, err := oneUser(ctx, tx, `pool = $1 AND email = $2`, PlatformPool, c.Email)
 		switch {
@@ -209,7 +221,7 @@ func (s *Service) join(ctx context.Context, tx *db.Tx, i *issuer, c *externalCla
 		return fmt.Errorf("add identity: %w", err)
 	}
 	if n == 0 {
-		return ErrIssuerDown.Saying("This identity is being set up. Try again.").After(time.Second)
+		return errOvertaken
 	}
 	return s.record(ctx, tx, nil, u, "user.link", map[string]any{"issuer": i.URL})
 }
@@ -224,7 +236,9 @@ func (s *Service) provision(ctx context.Context, tx *db.Tx, i *issuer, c *extern
 	if i.proves(c) {
 		u.EmailVerifiedAt = u.CreatedAt
 	}
-	if err := insertUser(ctx, tx, u); err != nil {
+	if err := insertUser(ctx, tx, u); errors.Is(err, ErrEmailTaken) {
+		return nil, errOvertaken // it was free a moment ago
+	} else if err != nil {
 		return nil, err
 	}
 	by := &access.Principal{Kind: access.Anonymous, ID: u.ID, Name: u.Email, User: u.ID}

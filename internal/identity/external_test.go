@@ -8,7 +8,9 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -137,6 +139,24 @@ func TestExternalTokens(t *testing.T) {
 			testkit.Must0(t, x.svc.Suspend(t.Context(), operator, p.User))
 			x.refused(token, "identity.suspended")
 			closed(t, p)
+		})
+		x.Run("parallel first uses make one user", func(t *testing.T) {
+			before := x.count(`SELECT COUNT(*) FROM tenants`)
+			users := make([]string, 12)
+			var wg sync.WaitGroup
+			for i := range users {
+				token := x.token(map[string]any{"sub": "crowd", "email": "crowd@example.com", "n": i})
+				wg.Go(func() {
+					p, err := x.svc.Authenticate(t.Context(), token)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					users[i] = p.User
+				})
+			}
+			wg.Wait()
+			testkit.Equal(t, []int64{int64(len(slices.Compact(users))), x.count(`SELECT COUNT(*) FROM tenants`) - before}, []int64{1, 1})
 		})
 		x.Run("has no session of ours to manage", func(t *testing.T) {
 			p := x.who(x.token(map[string]any{"sub": "new"}))

@@ -52,6 +52,21 @@ func TestAccessToken(t *testing.T) {
 	})
 }
 
+func TestMemoryIsBounded(t *testing.T) {
+	t.Run("of verified tokens", func(t *testing.T) {
+		if n := identity.CachedTokens(60_000, func(int) time.Duration { return time.Minute }); n > 50_000 {
+			t.Errorf("%d are kept", n)
+		}
+		if n := identity.CachedTokens(60_000, func(i int) time.Duration { return -time.Duration(i % 2) }); n > 50_000 {
+			t.Errorf("%d are kept", n)
+		}
+	})
+	t.Run("of sessions, and a forgotten one's streams end rather than go on unwatched", func(t *testing.T) {
+		kept, told := identity.KnownGrants(t.Context(), 50_100)
+		testkit.Equal(t, []int{kept, told}, []int{50_000, 100})
+	})
+}
+
 func TestSigningKeys(t *testing.T) {
 	each(t, func(w *world) {
 		other := w.service()

@@ -151,6 +151,20 @@ func TestOrganization(t *testing.T) {
 			testkit.Must0(t, err)
 			testkit.Equal(t, all, int64(3))
 		})
+		w.Run("operators list tenants, others do not", func(t *testing.T) {
+			list, total, err := w.svc.Tenants(ctx, operator, tenancy.Window{Limit: 1})
+			testkit.Must0(t, err)
+			testkit.Equal(t, []any{len(list), total, list[0].ID}, []any{1, int64(2), w.home.Tenant})
+			_, _, err = w.svc.Tenants(ctx, w.owner, tenancy.Window{Limit: 1})
+			testkit.Fault(t, err, "access.denied")
+		})
+		w.Run("is found inside its tenant only", func(t *testing.T) {
+			testkit.Equal(t, testkit.Must(w.svc.HomeOf(ctx, w.store, w.home.Tenant))(t).ID, w.home.ID)
+			testkit.Equal(t, testkit.Must(w.svc.Find(ctx, w.store, w.home.Tenant, customer.ID))(t).ID, customer.ID)
+			testkit.Must(w.svc.Find(ctx, w.store, "", customer.ID))(t)
+			_, err := w.svc.Find(ctx, w.store, stranger.Tenant, customer.ID)
+			testkit.Fault(t, err, "tenancy.no_organization")
+		})
 		w.Run("suspension stops it and resuming lets it work", func(t *testing.T) {
 			testkit.Must0(t, w.svc.Usable(ctx, customer.ID))
 			testkit.Must(w.svc.SuspendOrganization(ctx, w.owner, customer.ID))(t)
