@@ -206,6 +206,18 @@ func TestDialContext(t *testing.T) {
 	})
 }
 
+// Nothing gets this far today; the check is there for the day something does.
+func TestControl(t *testing.T) {
+	g := netguard.New(netguard.Policy{})
+	for address, open := range map[string]bool{
+		"8.8.8.8:443": true, "[2606:4700::1111]:443": true, "127.0.0.1:443": false, "[::1]:443": false, "10.0.0.1:443": false, "junk": false,
+	} {
+		if err := g.Control(address); (err == nil) != open {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
 func TestFailuresLookAlike(t *testing.T) {
 	open, _ := canary(t)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")

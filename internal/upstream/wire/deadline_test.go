@@ -64,6 +64,26 @@ func TestDeadlineAndCancel(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 	})
+	t.Run("a connection the watch has ended is not used again, although its answer was whole", func(t *testing.T) {
+		ok := answering(t, okAnswer)
+		p := newPool(t, wire.Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		resp, err := p.Do(ctx, post(t, ok, patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(hurry, cancel)
+		if _, _, _, err := call(ctx, p, post(t, up, patience)); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err) // the watch judges older connections first, so it has seen both now
+		}
+		if body, err := resp.ReadAll(0); err != nil || string(body) != "{}" {
+			t.Errorf("got %q, %v", body, err)
+		}
+		resp.Release()
+		if s := p.Stats(); s != (wire.Stats{}) {
+			t.Errorf("left: %+v", s)
+		}
+	})
 	t.Run("nothing is sent when the time is up before", func(t *testing.T) {
 		p := newPool(t, wire.Options{})
 		ctx, cancel := context.WithCancel(t.Context())

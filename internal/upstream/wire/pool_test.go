@@ -77,7 +77,7 @@ func TestConnectionsAreReused(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a stream closed after its last event keeps the connection if its end has come", func(t *testing.T) {
+	t.Run("a stream whose end comes with its last event gives the connection back at once", func(t *testing.T) {
 		up := answering(t, sseHead+chunked+"9\r\ndata: 1\n\n\r\n0\r\n\r\n")
 		p := newPool(t, wire.Options{})
 		for range 3 {
@@ -86,6 +86,9 @@ func TestConnectionsAreReused(t *testing.T) {
 				t.Fatal(err)
 			}
 			e, err := resp.NextEvent(0)
+			if s := p.Stats(); s != (wire.Stats{Open: 1, Idle: 1}) {
+				t.Errorf("%+v", s)
+			}
 			resp.Close()
 			if err != nil || string(e.Data) != "1" {
 				t.Fatalf("got %q, %v", e.Data, err)
@@ -96,7 +99,7 @@ func TestConnectionsAreReused(t *testing.T) {
 			t.Errorf("%d connections", n)
 		}
 	})
-	t.Run("also if its end came after the event, in its own packet", func(t *testing.T) {
+	t.Run("a stream closed after its last event keeps the connection if its end has come, in its own packet", func(t *testing.T) {
 		ended := make(chan struct{})
 		read := make(chan struct{})
 		up := serve(t, func(p *peer) {

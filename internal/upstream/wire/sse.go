@@ -87,11 +87,11 @@ func (r *Response) Resume() (id string, retry time.Duration) {
 // lookAhead gives the connection back at once when the stream's end came with
 // the event, which is how most answers come. It moves nothing.
 func (r *Response) lookAhead() {
-	if r.done || r.err != nil || r.r0 == r.r1 {
+	if r.err != nil {
 		return
 	}
 	if err := r.decode(); err != nil {
-		r.fail(err) // after the events that are complete
+		r.fail(err) // seen once the events that are complete have been taken
 	} else if r.done {
 		r.giveBack()
 	}
