@@ -2,8 +2,8 @@
 // shown. It needs no root, no container engine and no cgo.
 //
 // A Launcher starts a Process from a Spec. Between them stands a tiny helper
-// (package stage) that holds no secret and has no environment: it makes the
-// namespaces, a private view of files, and stays as their init. It reaps
+// (package helper, some 60 KiB) that has no environment and no secret of ours:
+// it makes the namespaces and a private view of files, and stays as their init. It reaps
 // orphans, passes signals on, and ends when its control socket closes, and the
 // kernel then ends everything inside. So nothing outlives Headgate, however
 // Headgate dies. The child gets rlimits, no capabilities, no_new_privs,

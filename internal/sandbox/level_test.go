@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -19,6 +20,10 @@ func TestLevels(t *testing.T) {
 			if got, err := sandbox.ParseLevel(l.String()); err != nil || got != l {
 				t.Fatalf("%s: %v %v", l, got, err)
 			}
+		}
+		report, err := json.Marshal(sandbox.Report{Level: sandbox.Basic})
+		if err != nil || string(report) != `{"level":"basic","walls":null}` {
+			t.Fatalf("got %s %v", report, err)
 		}
 		if _, err := sandbox.ParseLevel("some"); !errors.Is(err, sandbox.ErrSpec) {
 			t.Fatalf("got %v", err)

@@ -31,7 +31,7 @@ const (
 
 // Report says which walls are up.
 type Report struct {
-	Level Level  `json:"-"`
+	Level Level  `json:"level"`
 	Walls []Wall `json:"walls"`
 }
 

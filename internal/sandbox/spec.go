@@ -41,6 +41,15 @@ func ParseLevel(name string) (Level, error) {
 	return Full, ErrSpec.Saying("A sandbox level is full, basic or none.")
 }
 
+// MarshalText and UnmarshalText use the names.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads a name, see ParseLevel.
+func (l *Level) UnmarshalText(text []byte) (err error) {
+	*l, err = ParseLevel(string(text))
+	return err
+}
+
 // Covers reports whether l has all the walls that required has.
 func (l Level) Covers(required Level) bool { return l <= required }
 
