@@ -201,6 +201,10 @@ func (s *Service) introduce(ctx context.Context, i *issuer, c *externalClaims) e
 				return fmt.Errorf("identities: %w", err)
 			}
 			if !i.proves(c) || u.EmailVerifiedAt.IsZero() || others > 0 {
+				// The user may be this very identity's, made since the look above.
+				if _, err := externalUser(ctx, tx, i.URL, c.Subject); !errors.Is(err, ErrNoUser) {
+					return err
+				}
 				return ErrLinkRefused
 			}
 		case errors.Is(err, ErrNoUser):
