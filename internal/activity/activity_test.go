@@ -48,7 +48,7 @@ func FuzzRedact(f *testing.F) {
 func TestBodies(t *testing.T) {
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		ctx := t.Context()
-		b := activity.NewBodies(s, slog.New(slog.DiscardHandler))
+		b := activity.NewBodies(s, t.TempDir(), slog.New(slog.DiscardHandler))
 		var ids []id.Raw
 		for i := range 500 {
 			raw := id.NewRaw()

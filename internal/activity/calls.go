@@ -208,3 +208,28 @@ func EachCall(ctx context.Context, q db.Querier, f CallFilter, limit int) iter.S
 		}
 	}
 }
+
+// Use is what calls of one tool added up to.
+type Use struct {
+	Service, Name                string
+	Calls, Errors, BackendErrors int64
+	Cost, Charged                int64
+	AverageLatency               time.Duration
+}
+
+// maxUses bounds a summary by tool.
+const maxUses = 1000
+
+// ToolUse sums up the calls of tools over all organizations since a moment,
+// the most called first; for operators.
+func ToolUse(ctx context.Context, q db.Querier, since time.Time) ([]Use, error) {
+	uses, err := db.All(ctx, q, func(u *Use) []any {
+		return []any{(*db.Text)(&u.Service), &u.Name, &u.Calls, &u.Errors, &u.BackendErrors, &u.Cost, &u.Charged, (*micros)(&u.AverageLatency)}
+	}, `SELECT service_id, name, COUNT(*), COUNT(*) FILTER (WHERE NOT success), COUNT(*) FILTER (WHERE is_backend_error),
+			CAST(SUM(credits_cost) AS BIGINT), CAST(SUM(credits_charged) AS BIGINT), CAST(SUM(duration_us) / COUNT(*) AS BIGINT)
+		FROM calls WHERE operation = 'tools/call' AND created_at >= $1 GROUP BY service_id, name ORDER BY COUNT(*) DESC, service_id, name LIMIT $2`, since.UnixMilli(), int64(maxUses))
+	if err != nil {
+		return nil, fmt.Errorf("sum up calls: %w", err)
+	}
+	return uses, nil
+}

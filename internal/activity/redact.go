@@ -11,8 +11,13 @@ const mask = `"[redacted]"`
 // when it holds one of them, ignoring case, '_' and '-'.
 var secretWords = []string{"password", "passwd", "secret", "token", "apikey", "authorization", "credential", "privatekey", "cookie", "passphrase", "sessionid"}
 
-// keyMarks begin the credentials of our own doors.
-var keyMarks = [][]byte{[]byte("mcp_"), []byte("sk_"), []byte("ok_"), []byte("wk_"), []byte("op_"), []byte("pk_"), []byte("eyJ")}
+// Marks of credentials: our own keys end their prefix with '_'.
+var (
+	keyMarks    = [][]byte{[]byte("mcp_"), []byte("sk_"), []byte("ok_"), []byte("wk_"), []byte("op_"), []byte("pk_"), []byte("live_"), []byte("test_")}
+	tokenMark   = []byte("eyJ")
+	bearerMark  = []byte("Bearer ")
+	privateMark = []byte("PRIVATE KEY-----")
+)
 
 // Redact returns a copy of a JSON text, at most limit bytes long, in which the
 // values of secret members and everything that looks like a credential are
@@ -97,43 +102,64 @@ func (r *redactor) secret(quoted []byte) bool {
 }
 
 // credential reports whether a string holds something of the form of a key of
-// ours, a bearer header or a JWT.
+// ours, a bearer header, a JWT or a private key. Most strings are long and hold
+// none of the marks, so each is looked for with one fast pass.
 func credential(quoted []byte) bool {
-	if bytes.Contains(quoted, []byte("Bearer ")) || bytes.Contains(quoted, []byte("PRIVATE KEY-----")) {
+	if bytes.Contains(quoted, bearerMark) || bytes.Contains(quoted, privateMark) {
 		return true
 	}
-	for _, m := range keyMarks {
-		for rest := quoted; ; {
-			i := bytes.Index(rest, m)
-			if i < 0 {
-				break
-			}
-			rest = rest[i+len(m):]
-			n := 0
-			for n < len(rest) && (rest[n] == '_' || rest[n] == '.' || rest[n] == '-' || rest[n] >= '0' && rest[n] <= '9' || rest[n]|0x20 >= 'a' && rest[n]|0x20 <= 'z') {
-				n++
-			}
-			if n >= 30 {
+	for rest := quoted; ; {
+		i := bytes.IndexByte(rest, '_')
+		if i < 0 {
+			break
+		}
+		for _, m := range keyMarks {
+			if bytes.HasSuffix(rest[:i+1], m) && run(rest[i+1:]) >= 30 {
 				return true
 			}
 		}
+		rest = rest[i+1:]
 	}
-	return false
+	for rest := quoted; ; {
+		i := bytes.Index(rest, tokenMark)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+len(tokenMark):]
+		if run(rest) >= 30 {
+			return true
+		}
+	}
+}
+
+// run counts the characters at the start that credentials are made of.
+func run(b []byte) int {
+	for i, c := range b {
+		if c != '_' && c != '.' && c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // stringEnd returns the offset after the string that begins at i, or the end
 // of a text that was cut in it.
 func stringEnd(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		next := bytes.IndexAny(b[i:], `"\`)
+	for i++; i < len(b); {
+		next := bytes.IndexByte(b[i:], '"')
 		if next < 0 {
 			return len(b)
 		}
-		i += next
-		if b[i] == '"' {
-			return i + 1
+		end := i + next
+		// The quote ends the string unless an odd number of backslashes is before it.
+		back := end
+		for back > i && b[back-1] == '\\' {
+			back--
 		}
-		i++ // the escaped byte
+		i = end + 1
+		if (end-back)%2 == 0 {
+			return i
+		}
 	}
 	return len(b)
 }

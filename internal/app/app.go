@@ -164,7 +164,7 @@ func (a *App) build(ctx context.Context) (err error) {
 	a.Vault = vault.New(a.Store, a.Keys, a.Workspaces, a.Now)
 	a.Daily = quota.New(a.Store, a.Now, a.Log)
 	a.Limiter = quota.NewLimiter[string](200_000, a.Now)
-	a.Bodies = activity.NewBodies(a.Logs, a.Log)
+	a.Bodies = activity.NewBodies(a.Logs, a.bodiesDir(), a.Log)
 	a.Jobs = jobs.New(a.Store, jobs.Options{Now: a.Now, Log: a.Log})
 	a.Tenancy.OnFound(a.found)
 
@@ -252,4 +252,13 @@ func (a *App) replay(ctx context.Context) error {
 		a.Log.Info("calls that were answered before the last run ended are rows now", "calls", n)
 	}
 	return err
+}
+
+// bodiesDir is where bodies of calls go: beside SQLite; with PostgreSQL they
+// are rows, for every replica to read.
+func (a *App) bodiesDir() string {
+	if a.Settings.Database != "" {
+		return ""
+	}
+	return filepath.Join(a.Settings.Data, "bodies")
 }

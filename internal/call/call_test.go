@@ -66,7 +66,7 @@ func newHouse(t *testing.T, s *db.Store, credits int64) *house {
 	h := &house{store: s, up: &answering{}, perDay: quota.Unlimited}
 	log := slog.New(slog.DiscardHandler)
 	h.credits = credit.New(s, time.Now)
-	h.bodies = activity.NewBodies(s, log)
+	h.bodies = activity.NewBodies(s, "", log)
 	h.account = account(t, s, h.credits, credits)
 	h.by = &access.Principal{Kind: access.PersonalKey, ID: "key_a", Organization: h.account.Organization, Role: access.Developer, Scopes: access.Every}
 	h.server = &catalog.Server{ID: "srv_a", Organization: h.account.Organization, Workspace: "ws_a", Service: "svc_a", Enabled: true, DefaultPrice: 3, ChargeRejected: true}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -190,7 +192,7 @@ func (c *liteConn) stmt(ctx context.Context, st *Stmt) (driver.Stmt, error) {
 	if ds, ok := c.stmts[st]; ok {
 		return ds, nil
 	}
-	ds, err := c.dc.(driver.ConnPrepareContext).PrepareContext(ctx, st.text)
+	ds, err := c.dc.(driver.ConnPrepareContext).PrepareContext(ctx, positional(st.text))
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -252,4 +254,23 @@ func (c *liteConn) drop() {
 		_ = st.Close()
 	}
 	c.stmts = nil
+}
+
+// positional writes $1 $2 … as ? ? … where they stand in order and once each:
+// the driver looks every named parameter up by its name, at each execution.
+func positional(text string) string {
+	whole := text
+	out := make([]byte, 0, len(text))
+	for next := 1; ; next++ {
+		i := strings.IndexByte(text, '$')
+		if i < 0 {
+			return string(append(out, text...))
+		}
+		rest, ok := strings.CutPrefix(text[i+1:], strconv.Itoa(next))
+		if !ok || rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+			return whole
+		}
+		out = append(append(out, text[:i]...), '?')
+		text = rest
+	}
 }

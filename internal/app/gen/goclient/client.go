@@ -3,6 +3,7 @@ package goclient
 import (
 	"fmt"
 	"go/format"
+	"regexp"
 	"strings"
 
 	"headgate/internal/app/gen/spec"
@@ -45,7 +46,8 @@ func Generate(d *spec.Document, source string) (map[string][]byte, error) {
 func imports(body string) string {
 	var b strings.Builder
 	for _, p := range []string{"context", "encoding/json", "io", "net/http", "net/url", "strconv", "time"} {
-		if strings.Contains(body, p[strings.LastIndexByte(p, '/')+1:]+".") {
+		name := p[strings.LastIndexByte(p, '/')+1:]
+		if regexp.MustCompile(`\b` + name + `\.[A-Z]`).MatchString(body) {
 			fmt.Fprintf(&b, "\t%q\n", p)
 		}
 	}

@@ -189,6 +189,9 @@ func (d *Document) operation(path, method string, raw *rawOperation) (*Operation
 		}
 		o.Params = append(o.Params, Param{p.Name, p.In, p.Description, p.Required, d.follow(p.Schema)})
 	}
+	if n := strings.Count(path, "{"); n != len(o.InPath()) {
+		return nil, fmt.Errorf("has %d parameters in its path and documents %d (is one in an unexported embedded struct?)", n, len(o.InPath()))
+	}
 	var err error
 	if raw.RequestBody != nil {
 		if o.BodyType, o.Body, err = d.content(raw.RequestBody); err != nil {
