@@ -54,7 +54,7 @@ type Settings struct {
 	Durability     string        `name:"durability" default:"full" enum:"full,normal" help:"SQLite only. full: an answered call survives a power loss. normal: the last moments before one may be lost; a crash of Headgate loses nothing either way."`
 	KeepCalls      time.Duration `name:"keep-calls" default:"2160h" help:"How long the call log is kept."`
 	KeepBodies     time.Duration `name:"keep-bodies" default:"720h" help:"How long requests and responses of calls are kept."`
-	KeepEvents     time.Duration `name:"keep-events" default:"8760h" help:"How long error lines are kept; the audit trail is kept for ever."`
+	KeepErrors     time.Duration `name:"keep-errors" default:"2160h" help:"How long the error log is kept; the audit trail is kept for ever."`
 	SandboxLevel   string        `name:"sandbox-level" default:"full" enum:"full,basic,none" help:"The walls a stdio server must be behind; with fewer, stdio servers stay off. none is for a developer's own machine."`
 	MaxConnections int           `name:"max-connections" default:"10000" help:"Connections accepted at once; more are closed."`
 	LogLevel       string        `name:"log-level" default:"info" enum:"debug,info,warn,error" help:"What goes to the log."`
