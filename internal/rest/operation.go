@@ -129,6 +129,11 @@ func (d *Door) prepare(op Op, in, out reflect.Type) *operation {
 	case out != reflect.TypeFor[None]() && out.Name() == "":
 		panic(op.ID + ": the answer needs a named type, for the document")
 	}
+	for _, t := range []reflect.Type{in, out} {
+		if name := unseen(t, map[reflect.Type]bool{}); name != "" {
+			panic(fmt.Sprintf("%s: %s is embedded, so it must be exported: huma passes over it otherwise", op.ID, name))
+		}
+	}
 	if op.Status == 0 {
 		op.Status = http.StatusOK
 		if out == reflect.TypeFor[None]() {
@@ -142,6 +147,34 @@ func (d *Door) prepare(op Op, in, out reflect.Type) *operation {
 	}
 	d.ops = append(d.ops, o)
 	return o
+}
+
+// unseen finds an embedded struct of an unexported type in what an operation
+// takes or answers, however deep. encoding/json sees its fields, huma does not.
+func unseen(t reflect.Type, seen map[reflect.Type]bool) string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		return unseen(t.Elem(), seen)
+	case reflect.Struct:
+	default:
+		return ""
+	}
+	if seen[t] {
+		return ""
+	}
+	seen[t] = true
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous && !f.IsExported() {
+			return f.Name
+		}
+		if f.IsExported() {
+			if name := unseen(f.Type, seen); name != "" {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // register hands the operation to huma, with every error already a failure.

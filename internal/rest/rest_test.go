@@ -380,4 +380,19 @@ func TestRegister(t *testing.T) {
 			rest.Handle(d, op, func(ctx, *rest.None) (*rest.None, error) { return nil, nil })
 		})
 	}
+	t.Run("an operation does not register when its input embeds what huma passes over", func(t *testing.T) {
+		defer func() {
+			if recover() == nil {
+				t.Error("it did")
+			}
+		}()
+		d := rest.New(rest.Config{Base: "/x", Title: "x", Version: "1", Form: rest.PlatformForm(nil)})
+		rest.Handle(d, good, func(ctx, *struct {
+			Body struct {
+				Inner []struct{ inner } `json:"inner"`
+			}
+		}) (*rest.None, error) {
+			return nil, nil
+		})
+	})
 }
