@@ -1,0 +1,16 @@
+// Command commands prints the reference page of the headgate command. It is a
+// program of its own because it needs the generated client to compile, and the
+// generator must run when that does not.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"headgate/internal/cli"
+)
+
+func main() {
+	_ = os.Unsetenv("COLUMNS") // help is as wide as that says
+	fmt.Print(cli.Reference())
+}
