@@ -23,7 +23,8 @@ const BodyCap = 16 << 10
 type body struct {
 	organization string
 	id           id.Raw
-	parts        [2][]byte // request, response
+	parts        [2][]byte // request, response, both in kept
+	kept         *[]byte
 	secrets      []string
 }
 
@@ -44,6 +45,9 @@ type Bodies struct {
 	size    int
 	full    chan struct{}
 	dropped atomic.Int64
+	spare   sync.Pool // *[]byte
+	scratch []byte    // of Flush
+	flush   sync.Mutex
 }
 
 // NewBodies returns the writer over the log store. With a directory, bodies go
@@ -68,9 +72,13 @@ func (b *Bodies) Add(organization string, call id.Raw, request, response []byte,
 		b.dropped.Add(1)
 		return
 	}
-	copied := append(append(make([]byte, 0, n), request...), response...)
+	kept, _ := b.spare.Get().(*[]byte)
+	if kept == nil {
+		kept = new([]byte)
+	}
+	*kept = append(append((*kept)[:0], request...), response...)
 	b.mu.Lock()
-	b.waiting = append(b.waiting, body{organization, call, [2][]byte{copied[:len(request)], copied[len(request):]}, secrets})
+	b.waiting = append(b.waiting, body{organization, call, [2][]byte{(*kept)[:len(request)], (*kept)[len(request):]}, kept, secrets})
 	wake := b.size > bodyQueue/2
 	b.mu.Unlock()
 	if wake {
@@ -104,6 +112,8 @@ func (b *Bodies) Run(ctx context.Context) error {
 
 // Flush writes what is queued now.
 func (b *Bodies) Flush(ctx context.Context) {
+	b.flush.Lock()
+	defer b.flush.Unlock()
 	b.mu.Lock()
 	list := b.waiting
 	b.waiting, b.size = nil, 0
@@ -116,13 +126,25 @@ func (b *Bodies) Flush(ctx context.Context) {
 		b.dropped.Add(int64(len(list)))
 		b.log.Error("bodies of calls were not written", "calls", len(list), "error", err)
 	}
+	for _, l := range list {
+		b.spare.Put(l.kept)
+	}
 }
 
 func (b *Bodies) write(ctx context.Context, list []body) error {
 	var chunks []chunk
+	out := b.scratch[:0]
 	for rest := list; len(rest) > 0; {
-		n, c := pack(rest)
+		var c chunk
+		var n int
+		n, c, out = pack(out, rest)
 		chunks, rest = append(chunks, c), rest[n:]
+	}
+	b.scratch = out
+	for i := range chunks {
+		c := &chunks[i]
+		c.data = out[c.start : c.start+c.size : c.start+c.size]
+		c.start = 0
 	}
 	if b.dir != "" {
 		if err := b.append(chunks); err != nil {
@@ -147,12 +169,13 @@ type chunk struct {
 	start, size  int64
 }
 
-// pack puts bodies of one organization into a chunk and says how many it took.
-func pack(list []body) (int, chunk) {
-	c := chunk{organization: list[0].organization, first: list[0].id, last: list[0].id}
+// pack appends bodies of one organization to out as a chunk, and says how many
+// it took.
+func pack(out []byte, list []body) (int, chunk, []byte) {
+	c := chunk{organization: list[0].organization, first: list[0].id, last: list[0].id, start: int64(len(out))}
 	n := 0
 	for _, b := range list {
-		if b.organization != c.organization || n > 0 && len(c.data)+len(b.parts[0])+len(b.parts[1]) > bodyChunk {
+		if b.organization != c.organization || n > 0 && len(out)-int(c.start)+len(b.parts[0])+len(b.parts[1]) > bodyChunk {
 			break
 		}
 		if bytes.Compare(b.id[:], c.first[:]) < 0 {
@@ -161,16 +184,17 @@ func pack(list []body) (int, chunk) {
 		if bytes.Compare(b.id[:], c.last[:]) > 0 {
 			c.last = b.id
 		}
-		c.data = append(c.data, b.id[:]...)
+		out = append(out, b.id[:]...)
 		for _, part := range b.parts {
-			clean := Redact(part, BodyCap, b.secrets)
-			c.data = binary.AppendUvarint(c.data, uint64(len(clean)))
-			c.data = append(c.data, clean...)
+			// The length is not known before: it takes a fixed four bytes.
+			at := len(out)
+			out = appendRedacted(append(out, 0, 0, 0, 0), part, b.secrets)
+			binary.LittleEndian.PutUint32(out[at:], uint32(len(out)-at-4))
 		}
 		n++
 	}
-	c.size = int64(len(c.data))
-	return n, c
+	c.size = int64(len(out)) - c.start
+	return n, c, out
 }
 
 func (c *chunk) insert(ctx context.Context, tx *db.Tx) error {
@@ -189,11 +213,11 @@ func find(data []byte, call id.Raw) (request, response []byte, ok bool) {
 		data = data[len(call):]
 		var parts [2][]byte
 		for i := range parts {
-			n, used := binary.Uvarint(data)
-			if used <= 0 || uint64(len(data)-used) < n {
+			if len(data) < 4 || uint64(len(data)-4) < uint64(binary.LittleEndian.Uint32(data)) {
 				return nil, nil, false
 			}
-			parts[i], data = data[used:used+int(n)], data[used+int(n):]
+			n := 4 + int(binary.LittleEndian.Uint32(data))
+			parts[i], data = data[4:n], data[n:]
 		}
 		if mine {
 			return parts[0], parts[1], true

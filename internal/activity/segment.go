@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ func (b *Bodies) append(chunks []chunk) error {
 	if err != nil {
 		return fmt.Errorf("open the segment of bodies: %w", err)
 	}
-	at, err := f.Seek(0, 2)
+	at, err := f.Seek(0, io.SeekEnd)
 	for i := range chunks {
 		if err != nil {
 			break

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	leaseFor  = 30 * time.Second // a replica that stops renewing loses its leases after this
+	leaseFor  = 15 * time.Second // a replica that stops renewing loses its leases after this
 	leaseIdle = 10 * time.Second // an account nobody calls gets its lease back after this
 )
 
