@@ -23,6 +23,7 @@ type Request struct {
 	Affinity string        // the downstream session; "" shares a session among stateless callers of one principal
 	Client   Client        // what the caller said of itself, for sessions opened on its behalf
 	Timeout  time.Duration // 0: the server's own for this method and name
+	Progress bool          // the caller asked for progress, each sign of which starts the timeout anew
 }
 
 // timeout returns how long the exchange may take.

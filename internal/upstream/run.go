@@ -105,7 +105,7 @@ func (x *exchange) watchTime(ctx context.Context) (_ context.Context, stop func(
 	x.patience = x.r.timeout()
 	now := time.Now()
 	asked := x.r.Client.asked() && x.r.Revision.Era() == mcp.Legacy
-	if x.sink == nil || !asked && !bytes.Contains(x.r.Body, []byte(`"progressToken"`)) {
+	if x.sink == nil || !asked && !x.r.Progress {
 		x.http.Deadline = now.Add(x.patience)
 		return ctx, func() bool { return false }
 	}

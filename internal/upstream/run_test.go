@@ -147,6 +147,7 @@ func TestTimeouts(t *testing.T) {
 	run := func(tool, args string) (string, time.Duration, error) {
 		r := call(s, mcp.LatestModern, "1", tool, args)
 		r.Body = []byte(strings.Replace(string(r.Body), `"_meta":{`, `"_meta":{"progressToken":1,`, 1))
+		r.Progress = true
 		r.Timeout = 400 * time.Millisecond
 		start := time.Now()
 		a, err := h.Exchange(t.Context(), r, sinkFunc(func([]byte, *mcp.Envelope) error { return nil }))
