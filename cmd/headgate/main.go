@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"headgate/internal/app"
+	"headgate/internal/cli"
+	"headgate/internal/sandbox"
 	"headgate/internal/settings"
 )
 
@@ -17,18 +19,22 @@ import (
 var version = "dev"
 
 func main() {
+	// A probe of the walls runs as this program too; it must be nothing else.
+	if len(os.Args) > 1 && os.Args[1] == sandbox.HelperArg {
+		os.Exit(sandbox.HelperMain(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	flags := map[string]string{}
-	for i := 2; i+1 < len(os.Args); i += 2 {
-		flags[os.Args[i][2:]] = os.Args[i+1]
+	program := cli.Program{
+		Version: version,
+		Serve: func(ctx context.Context, s *settings.Settings) error {
+			// Children that run strangers' code must not read this memory.
+			if err := sandbox.Harden(); err != nil {
+				fmt.Fprintln(os.Stderr, "this process could not be closed to others:", err)
+			}
+			return app.Serve(ctx, s, version, os.Stdout)
+		},
+		Migrate: func(ctx context.Context, s *settings.Settings) error { return app.Migrate(ctx, s, os.Stdout) },
 	}
-	s, err := settings.Load("", os.Getenv, flags)
-	if err == nil {
-		err = app.Serve(ctx, s, version, os.Stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	os.Exit(program.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 }

@@ -21,11 +21,13 @@ import (
 	"headgate/internal/db"
 	"headgate/internal/demo"
 	"headgate/internal/gateway"
+	"headgate/internal/gateway/eras"
 	"headgate/internal/identity"
 	"headgate/internal/jobs"
 	"headgate/internal/journal"
 	"headgate/internal/netguard"
 	"headgate/internal/quota"
+	"headgate/internal/rest"
 	"headgate/internal/seal"
 	"headgate/internal/server"
 	"headgate/internal/settings"
@@ -55,14 +57,18 @@ type App struct {
 	Resolver   *catalog.Resolver
 	Guard      *netguard.Guard
 	Hub        *upstream.Hub
+	Eras       *eras.Translator
 	Credits    *credit.Service
 	Committer  *call.Committer
 	Bodies     *activity.Bodies
+	Feed       *activity.Feed
+	Errors     *activity.Errors
 	Limiter    *quota.Limiter[string]
 	Daily      *quota.Service
 	Calls      *call.Service
 	Jobs       *jobs.Runner
 	Gateway    *gateway.Gateway
+	Platform   *rest.Door
 	Server     *server.Server
 	Registry   *prometheus.Registry
 
@@ -166,6 +172,8 @@ func (a *App) build(ctx context.Context) (err error) {
 	a.Limiter = quota.NewLimiter[string](200_000, a.Now)
 	a.Bodies = activity.NewBodies(a.Logs, a.bodiesDir(), a.Log)
 	a.Jobs = jobs.New(a.Store, jobs.Options{Now: a.Now, Log: a.Log})
+	a.Feed = activity.NewFeed(a.Store, a.Now, a.Log, 0)
+	a.Errors = activity.NewErrors(a.Store, a.Now, a.Log)
 	a.Tenancy.OnFound(a.found)
 
 	a.Guard = netguard.New(a.policy())
@@ -182,9 +190,10 @@ func (a *App) build(ctx context.Context) (err error) {
 		a.Log.Warn("HEADGATE_BENCH_NO_STORE is set: calls are neither charged nor logged; this is for the benchmark alone")
 		committer.Blind()
 	}
-	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: committer, Bodies: a.Bodies, Upstream: a.Hub,
+	a.Eras = eras.New(a.Hub, a.Keys, a.Now)
+	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: committer, Bodies: a.Bodies, Upstream: a.Eras,
 		Limiter: a.Limiter, Daily: a.Daily, Terms: a.terms, Value: a.Settings.CreditValue, Now: a.Now, Log: a.Log})
-	return nil
+	return a.housekeeping()
 }
 
 // policy opens the networks the operator named. A server that only this

@@ -12,6 +12,8 @@ import (
 	"headgate/internal/apikey"
 	"headgate/internal/gateway"
 	"headgate/internal/rest"
+	"headgate/internal/rest/platform"
+	"headgate/internal/rest/replay"
 	"headgate/internal/server"
 	"headgate/internal/server/request"
 	"headgate/internal/workspace"
@@ -109,8 +111,11 @@ func (a *App) allow(ctx context.Context, by *access.Principal) error {
 // doors builds every door and the server in front of them.
 func (a *App) doors(context.Context) (err error) {
 	a.Gateway = gateway.New(gateway.Options{Authenticate: a.gatewayPrincipal(credentials()), Workspace: a.workspaceOf, Allow: a.allow, Resolver: a.Resolver,
-		Hub: a.Hub, Calls: a.Calls, Keys: a.Keys, Version: a.serverVersion(), BaseURL: a.Settings.PublicURL(), Now: a.Now, Log: a.Log})
-	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}}
+		Hub: a.Hub, Upstream: a.Eras, Calls: a.Calls, Keys: a.Keys, Version: a.serverVersion(), BaseURL: a.Settings.PublicURL(), Now: a.Now, Log: a.Log})
+	a.Platform = platform.New(platform.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
+		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Credits: a.Credits, Bodies: a.Bodies, Feed: a.Feed,
+		Errors: a.Errors, Limiter: a.Limiter, Daily: a.Daily, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, LogsKept: a.Settings.KeepCalls, Now: a.Now, Log: a.Log})
+	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}, {Prefix: "/v1", Handler: a.Platform}}
 	a.Server, err = server.New(a.serverConfig(), routes...)
 	return err
 }

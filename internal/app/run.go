@@ -31,7 +31,7 @@ func (a *App) Run(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"keys", a.APIKeys.Run}, {"rows of calls", a.Committer.Run}, {"credits", a.Credits.Run}, {"daily counts", a.Daily.Run}, {"bodies", a.Bodies.Run},
+		{"keys", a.APIKeys.Run}, {"rows of calls", a.Committer.Run}, {"credits", a.Credits.Run}, {"daily counts", a.Daily.Run}, {"bodies", a.Bodies.Run}, {"error log", a.Errors.Run},
 		{"jobs", a.Jobs.Run}, {"gateway", a.Gateway.Run},
 	} {
 		work.Go(func() error {
