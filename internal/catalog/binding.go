@@ -17,6 +17,11 @@ type Binding struct {
 	// are the same to the server, so what it tells one may be told the other.
 	Identity string
 	Headers  []Header
+
+	// What a program started for the caller gets: who fills in a schema ForUser
+	// has one of their own, the others of the organization share theirs.
+	User   string
+	Config map[string]any // as filled in, secrets included; only with Stdio
 }
 
 // binding is a Binding or why there is none.
@@ -47,7 +52,7 @@ func (r *Resolver) Bind(ctx context.Context, s *Server, by *access.Principal) (*
 	if by.Organization != s.Organization {
 		return nil, ErrServerNotFound
 	}
-	if s.schema == nil || s.ConfigScope != ForUser || by.User == "" {
+	if s.ConfigScope != ForUser || by.User == "" || s.schema == nil && s.Transport != Stdio {
 		return s.shared.Binding, s.shared.err
 	}
 	if v, ok := s.users.m.Load(by.User); ok {
@@ -59,6 +64,10 @@ func (r *Resolver) Bind(ctx context.Context, s *Server, by *access.Principal) (*
 	switch {
 	case err == nil:
 		b = r.bind(s, &row)
+	case errors.Is(err, db.ErrNone) && s.Transport == Stdio && b.Binding != nil:
+		own := *b.Binding
+		own.User, own.Identity = by.User, "user:"+by.User+"/"+own.Identity
+		b.Binding = &own
 	case !errors.Is(err, db.ErrNone):
 		return nil, err
 	}
@@ -94,7 +103,14 @@ func (r *Resolver) bind(s *Server, row *configRow) binding {
 	if err != nil {
 		return binding{err: ErrUnconfigured.With("serviceId", s.Service).Because(err)}
 	}
-	return binding{Binding: &Binding{identity, headers}}
+	b := &Binding{Identity: identity, Headers: headers}
+	if row != nil {
+		b.User = row.user
+	}
+	if s.Transport == Stdio {
+		b.Config = config
+	}
+	return binding{Binding: b}
 }
 
 // schemaCache keeps compiled schemas by their text.

@@ -52,6 +52,8 @@ const (
 	maxTimeout = time.Hour
 	maxPrice   = 1_000_000_000
 	maxTools   = 2_000 // tools with a price or a timeout of their own
+
+	maxCommandBytes = 64 << 10
 )
 
 // Limit tells how many services an organization's plan has room for; limited

@@ -154,7 +154,7 @@ func TestInputRules(t *testing.T) {
 		{"33 characters", "catalog.bad_slug", func(in *catalog.ServerInput) { in.Slug = strings.Repeat("a", 33) }},
 		{"the reserved w", "catalog.bad_slug", func(in *catalog.ServerInput) { in.Slug = "w" }},
 		{"the reserved t", "catalog.bad_slug", func(in *catalog.ServerInput) { in.Slug = "t" }},
-		{"a command", "catalog.transport", func(in *catalog.ServerInput) { in.Transport = catalog.Stdio }},
+		{"a program", "catalog.command", func(in *catalog.ServerInput) { in.Transport = catalog.Stdio }},
 		{"a builtin by a tenant", "catalog.transport", func(in *catalog.ServerInput) { in.Transport = catalog.Builtin }},
 		{"a metadata address", "netguard.blocked", func(in *catalog.ServerInput) { in.URL = "http://169.254.169.254/mcp" }},
 		{"a file", "netguard.bad_url", func(in *catalog.ServerInput) { in.URL = "file:///etc/passwd" }},

@@ -181,7 +181,7 @@ func (r *Resolver) read(ctx context.Context, key spaceKey) (*Workspace, error) {
 func (r *Resolver) server(d *ServerDetail, s *Service, configs []configRow) (*Server, error) {
 	v := &Server{
 		ID: d.ID, Organization: d.Organization, Workspace: d.Workspace, Slug: d.Slug, Name: d.Name, Enabled: d.Enabled,
-		Service: s.ID, ServiceName: s.Name, Transport: s.Transport, URL: s.URL, Era: s.Era, Timeout: or(d.Timeout, s.Timeout),
+		Service: s.ID, ServiceName: s.Name, Transport: s.Transport, URL: s.URL, Command: s.Command, Era: s.Era, Timeout: or(d.Timeout, s.Timeout),
 		DefaultPrice: s.Price, ReadPrice: s.ReadPrice, ChargeRejected: s.ChargeRejected, ConfigScope: s.ConfigScope,
 		Version: d.Revision + s.Revision, CreatedAt: d.CreatedAt,
 	}

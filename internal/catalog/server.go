@@ -293,7 +293,7 @@ func (c *Catalog) changeServer(ctx context.Context, tx *db.Tx, by *access.Princi
 
 // beyondNames reports whether a change touches more than a server may itself.
 func (ch ServiceChange) beyondNames() bool {
-	return ch.Description != nil || ch.Version != nil || ch.URL != nil || ch.Headers != nil || ch.Era != nil ||
+	return ch.Description != nil || ch.Version != nil || ch.URL != nil || ch.Headers != nil || ch.Command != nil || ch.Era != nil ||
 		ch.ConfigScope != nil || ch.ConfigSchema != nil || ch.Capabilities != nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"headgate/internal/activity"
 	"headgate/internal/db"
 	"headgate/internal/id"
+	"headgate/internal/mcp"
 )
 
 // Service is an entry of the catalog.
@@ -26,7 +27,8 @@ type Service struct {
 	Private        bool   // made with a server
 	Transport      Transport
 	URL            string
-	HeaderNames    []string // never the values
+	HeaderNames    []string        // never the values
+	Command        json.RawMessage // what starts a stdio server: the operator's, shown to nobody else
 	Era            Era
 	Timeout        time.Duration
 	ConfigScope    ConfigScope
@@ -52,6 +54,7 @@ type ServiceInput struct {
 	Transport      Transport // HTTP when empty
 	URL            string
 	Headers        map[string]string // may hold {{config.NAME}} or ${NAME}
+	Command        json.RawMessage   // with Stdio, which only the operator may offer
 	Era            Era               // Auto when empty
 	Timeout        time.Duration     // DefaultTimeout when zero
 	ConfigScope    ConfigScope       // ForOrganization when empty
@@ -70,6 +73,7 @@ type ServiceChange struct {
 	Version      *string
 	URL          *string
 	Headers      map[string]*string // nil removes a header; others stay
+	Command      *json.RawMessage
 	Era          *Era
 	Timeout      *time.Duration
 	ConfigScope  *ConfigScope
@@ -108,7 +112,7 @@ func (c *Catalog) CreateService(ctx context.Context, by *access.Principal, in Se
 func (c *Catalog) draft(by *access.Principal, in ServiceInput) (*Service, error) {
 	s := &Service{
 		ID: id.New("svc"), Slug: in.Slug, Name: or(in.Name, in.Slug), Description: in.Description, Version: or(in.Version, "1.0.0"),
-		Transport: or(in.Transport, HTTP), URL: in.URL, Era: or(in.Era, Auto), Timeout: or(in.Timeout, DefaultTimeout),
+		Transport: or(in.Transport, HTTP), URL: in.URL, Command: normalSchema(in.Command), Era: or(in.Era, Auto), Timeout: or(in.Timeout, DefaultTimeout),
 		ConfigScope: or(in.ConfigScope, ForOrganization), ConfigSchema: normalSchema(in.ConfigSchema),
 		Capabilities: slices.Clone(in.Capabilities), Price: orPtr(in.Price, DefaultPrice), ReadPrice: orPtr(in.ReadPrice, 0),
 		ChargeRejected: orPtr(in.ChargeRejected, true), Revision: 1,
@@ -175,7 +179,11 @@ func (c *Catalog) checkAddress(by *access.Principal, s *Service) error {
 	switch {
 	case s.Transport == Builtin && by.Kind == access.System:
 		return checkText("url", s.URL, 64, true)
-	case s.Transport != HTTP:
+	case s.Transport == Stdio && !operates(by):
+		return ErrCommand
+	case s.Transport == Stdio:
+		return checkCommand(s)
+	case s.Transport != HTTP || s.Command != nil:
 		return ErrTransport
 	}
 	u, err := c.guard.CheckURL(s.URL)
@@ -183,6 +191,15 @@ func (c *Catalog) checkAddress(by *access.Principal, s *Service) error {
 		return err
 	}
 	s.URL = u.String()
+	return nil
+}
+
+// checkCommand holds a stdio service to its form. What a command may be is
+// judged where it is made of an entry.
+func checkCommand(s *Service) error {
+	if s.URL != "" || len(s.HeaderNames) > 0 || len(s.Command) > maxCommandBytes || mcp.Check(s.Command, mcp.Limits{}) != nil {
+		return ErrInput.Saying("A stdio service has a command, and neither a URL nor headers.").With("field", "command")
+	}
 	return nil
 }
 
@@ -287,6 +304,9 @@ func (ch ServiceChange) apply(s *Service, headers map[string]string) (fields []s
 	note("timeout", set(&s.Timeout, ch.Timeout))
 	reached = note("url", set(&s.URL, ch.URL))
 	reached = note("era", set(&s.Era, ch.Era)) || reached
+	if ch.Command != nil && string(*ch.Command) != string(s.Command) {
+		s.Command, reached = *ch.Command, note("command", true)
+	}
 	reached = note("configScope", set(&s.ConfigScope, ch.ConfigScope)) || reached
 	if ch.ConfigSchema != nil {
 		if fresh := normalSchema(*ch.ConfigSchema); string(fresh) != string(s.ConfigSchema) {

@@ -64,10 +64,13 @@ func mayRead(by *access.Principal) error {
 	return access.Require(by, access.ServicesRead)
 }
 
-// markConfigured fills in Configured for whoever asks.
+// markConfigured fills in Configured for whoever asks, and takes out what is not for them.
 func (c *Catalog) markConfigured(ctx context.Context, by *access.Principal, services ...*Service) error {
 	var asked []string
 	for _, s := range services {
+		if !operates(by) {
+			s.Command = nil // what starts a program is the operator's own affair
+		}
 		if s.ConfigSchema == nil {
 			s.Configured = true
 		} else {

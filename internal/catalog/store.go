@@ -14,7 +14,7 @@ import (
 )
 
 const serviceColumns = `id, tenant_id, organization_id, slug, name, description, version, private, transport, url, headers, era, timeout_ms,
-	config_scope, config_schema, capabilities, price, read_price, charge_rejected, revision, created_at, updated_at, header_names`
+	config_scope, config_schema, capabilities, price, read_price, charge_rejected, revision, created_at, updated_at, header_names, command`
 
 // millisecond and list scan what Go holds in another form than the store.
 type millisecond time.Duration
@@ -71,25 +71,26 @@ func (s *Service) fields() []any {
 	return []any{&s.ID, (*db.Text)(&s.Tenant), (*db.Text)(&s.Organization), &s.Slug, &s.Name, &s.Description, &s.Version, &s.Private,
 		&s.Transport, (*db.Text)(&s.URL), &s.headers, &s.Era, (*millisecond)(&s.Timeout), &s.ConfigScope, (*document)(&s.ConfigSchema),
 		(*list)(&s.Capabilities), &s.Price, &s.ReadPrice, &s.ChargeRejected, &s.Revision, (*db.Time)(&s.CreatedAt), (*db.Time)(&s.UpdatedAt),
-		(*list)(&s.HeaderNames)}
+		(*list)(&s.HeaderNames), (*document)(&s.Command)}
 }
 
 func insertService(ctx context.Context, q db.Querier, s *Service) error {
 	_, err := db.Exec(ctx, q, `INSERT INTO services (`+serviceColumns+`)
-		VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23)`,
+		VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24)`,
 		s.ID, db.Null(s.Tenant), db.Null(s.Organization), s.Slug, s.Name, s.Description, s.Version, s.Private,
 		string(s.Transport), db.Null(s.URL), s.headers, string(s.Era), s.Timeout.Milliseconds(), string(s.ConfigScope), db.Null(string(s.ConfigSchema)),
-		jsonList(s.Capabilities), s.Price, s.ReadPrice, s.ChargeRejected, s.Revision, s.CreatedAt.UnixMilli(), s.UpdatedAt.UnixMilli(), jsonList(s.HeaderNames))
+		jsonList(s.Capabilities), s.Price, s.ReadPrice, s.ChargeRejected, s.Revision, s.CreatedAt.UnixMilli(), s.UpdatedAt.UnixMilli(), jsonList(s.HeaderNames),
+		db.Null(string(s.Command)))
 	return err
 }
 
 func saveService(ctx context.Context, q db.Querier, s *Service) error {
 	_, err := db.Exec(ctx, q, `UPDATE services SET slug=$2, name=$3, description=$4, version=$5, url=$6, headers=$7, era=$8, timeout_ms=$9,
-		config_scope=$10, config_schema=$11, capabilities=$12, price=$13, read_price=$14, charge_rejected=$15, revision=$16, updated_at=$17, header_names=$18
+		config_scope=$10, config_schema=$11, capabilities=$12, price=$13, read_price=$14, charge_rejected=$15, revision=$16, updated_at=$17, header_names=$18, command=$19
 		WHERE id=$1 AND removed_at IS NULL`,
 		s.ID, s.Slug, s.Name, s.Description, s.Version, db.Null(s.URL), s.headers, string(s.Era), s.Timeout.Milliseconds(),
 		string(s.ConfigScope), db.Null(string(s.ConfigSchema)), jsonList(s.Capabilities), s.Price, s.ReadPrice, s.ChargeRejected, s.Revision,
-		s.UpdatedAt.UnixMilli(), jsonList(s.HeaderNames))
+		s.UpdatedAt.UnixMilli(), jsonList(s.HeaderNames), db.Null(string(s.Command)))
 	return err
 }
 

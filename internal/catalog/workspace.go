@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"encoding/json"
 	"sync"
 	"time"
 )
@@ -88,6 +89,7 @@ type Server struct {
 	Enabled        bool
 	Transport      Transport
 	URL            string
+	Command        json.RawMessage // what starts a stdio server
 	Era            Era
 	Timeout        time.Duration // of requests without one of their own
 	DefaultPrice   int64
