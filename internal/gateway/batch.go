@@ -2,74 +2,87 @@ package gateway
 
 import (
 	"net/http"
+	"slices"
+	"sync"
 
+	"headgate/internal/fault"
 	"headgate/internal/mcp"
 )
 
 // batch serves several messages in one body, which revision 2025-03-26 alone
-// has. Each is served as if it had come alone, one after the other, and their
-// answers are put together; events in between are not given, since a batch's
-// answer is one JSON array.
+// has. Each is served beside the others; what comes before their answers goes
+// out as it comes, and the answers together at the end.
 func (g *Gateway) batch(x *exchange) {
-	x.e = mcp.Envelope{}
-	sid := x.r.Header.Get(mcp.HeaderSessionID)
-	s, err := g.sessions.find(x.by, sid)
-	switch {
-	case sid == "":
-		x.fail(mcp.ErrBatch)
-		return
-	case err != nil:
+	spans, err := x.split()
+	if err != nil {
+		x.e = mcp.Envelope{}
 		x.fail(err)
-		return
-	case s.revision != mcp.Revision20250326:
-		x.fail(mcp.ErrBatch)
 		return
 	}
-	spans, err := mcp.SplitBatch(x.body, mcp.Limits{})
-	if err != nil {
-		x.fail(err)
+	answers := make([][]byte, len(spans))
+	var wg sync.WaitGroup
+	for i, span := range spans {
+		wg.Go(func() { g.entry(x, span, &answers[i]) })
+	}
+	wg.Wait()
+	answers = slices.DeleteFunc(answers, func(a []byte) bool { return a == nil })
+	if len(answers) == 0 {
+		x.to.accept()
 		return
 	}
 	out := []byte{'['}
-	for _, span := range spans {
-		one := &capture{header: http.Header{}}
-		y := g.begin(one, x.r, x.by, x.ep)
-		y.noEvents = true
-		y.body = append(y.body[:0], span.Of(x.body)...)
-		y.era, y.rev, y.s = mcp.Legacy, s.revision, s
-		if err := mcp.Scan(y.body, &y.e, mcp.Limits{}); err != nil {
-			y.e = mcp.Envelope{}
-			y.fail(err)
-		} else if y.e.Method == mcp.MethodInitialize {
-			y.fail(mcp.ErrNotMessage.Saying("initialize may not be part of a batch."))
-		} else {
-			g.dispatch(y)
-		}
-		y.end()
-		if len(one.body) == 0 {
-			continue
-		}
-		if len(out) > 1 {
+	for i, a := range answers {
+		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(out, one.body...)
+		out = append(out, a...)
 	}
-	if len(out) == 1 {
-		x.w.WriteHeader(http.StatusAccepted)
-		return
-	}
-	writeJSON(x.w, http.StatusOK, append(out, ']'))
+	x.to.answer(http.StatusOK, append(out, ']'))
 }
 
-// capture keeps an answer instead of sending it.
-type capture struct {
-	header http.Header
-	body   []byte
+// split finds the messages of a batch, and the session that must be one of
+// the revision that has batches.
+func (x *exchange) split() ([]mcp.Span, error) {
+	sid := x.r.Header.Get(mcp.HeaderSessionID)
+	if sid == "" {
+		return nil, mcp.ErrBatch
+	}
+	s, err := x.g.sessions.find(x.ep.by, sid)
+	if err != nil {
+		return nil, err
+	}
+	if s.revision != mcp.Revision20250326 {
+		return nil, mcp.ErrBatch
+	}
+	x.in(s)
+	return mcp.SplitBatch(x.body, mcp.Limits{})
 }
 
-func (c *capture) Header() http.Header { return c.header }
-func (c *capture) WriteHeader(int)     {}
-func (c *capture) Write(b []byte) (int, error) {
-	c.body = append(c.body, b...)
-	return len(b), nil
+// entry serves one message of a batch.
+func (g *Gateway) entry(all *exchange, span mcp.Span, answer *[]byte) {
+	x := g.begin(all.web.w, all.r, all.ep)
+	defer x.end()
+	x.to = entry{&all.web, answer}
+	x.body = append(x.body[:0], span.Of(all.body)...)
+	x.s, x.rev = all.s, all.rev
+	err := mcp.Scan(x.body, &x.e, mcp.Limits{})
+	switch {
+	case err != nil:
+		x.e = mcp.Envelope{ID: x.e.ID}
+		x.fail(err)
+	case x.e.Method == mcp.MethodInitialize:
+		x.fail(mcp.ErrNotMessage.Saying("initialize may not be part of a batch."))
+	default:
+		g.dispatch(x)
+	}
 }
+
+// entry is the outlet of one message of a batch.
+type entry struct {
+	*web // of the whole
+	own  *[]byte
+}
+
+func (e entry) answer(_ int, message []byte)                 { *e.own = slices.Clone(message) }
+func (e entry) refuse(_ int, message []byte, _ *fault.Error) { *e.own = slices.Clone(message) }
+func (e entry) accept()                                      {}

@@ -21,6 +21,7 @@ import (
 	"headgate/internal/db"
 	"headgate/internal/demo"
 	"headgate/internal/gateway"
+	"headgate/internal/gateway/eras"
 	"headgate/internal/id"
 	"headgate/internal/netguard"
 	"headgate/internal/quota"
@@ -42,6 +43,7 @@ type house struct {
 	catalog   *catalog.Catalog
 	resolver  *catalog.Resolver
 	hub       *upstream.Hub
+	eras      *eras.Translator
 	credits   *credit.Service
 	calls     *call.Service
 	gateway   *gateway.Gateway
@@ -95,7 +97,7 @@ func newHouse(t testing.TB, change ...houseOption) *house {
 		defer cancel()
 		h.hub.Close(ctx)
 	})
-	h.calls = call.New(call.Options{Credits: h.credits, Committer: call.NewCommitter(h.store, h.credits, log), Bodies: activity.NewBodies(h.store, log), Upstream: h.hub,
+	h.calls = call.New(call.Options{Credits: h.credits, Committer: call.NewCommitter(h.store, h.credits, log), Bodies: activity.NewBodies(h.store, "", log), Upstream: h.hub,
 		Limiter: quota.NewLimiter[string](1000, h.now), Daily: quota.New(h.store, h.now, log), Value: 100, Now: h.now, Log: log,
 		Terms: func(context.Context, string) (call.Terms, error) { return h.terms, nil }})
 	h.found(o.credits)
@@ -106,10 +108,17 @@ func newHouse(t testing.TB, change ...houseOption) *house {
 // open starts a Gateway over the house's services, as a restart would.
 func (h *house) open(change func(*gateway.Options)) (*gateway.Gateway, string) {
 	h.t.Helper()
-	o := gateway.Options{Authenticate: h.authenticate, Workspace: h.workspaceOf, Resolver: h.resolver, Hub: h.hub, Calls: h.calls, Keys: h.keys, Version: "test", Now: h.now,
+	o := gateway.Options{Authenticate: h.authenticate, Workspace: h.workspaceOf, Resolver: h.resolver, Hub: h.hub, Upstream: h.eras, Calls: h.calls, Keys: h.keys, Version: "test", Now: h.now,
 		Allow: func(context.Context, *access.Principal) error { return nil }, Log: slog.New(slog.DiscardHandler)}
 	change(&o)
 	g := gateway.New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	h.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.ServeHTTP(w, r.WithContext(request.With(r.Context(), request.Info{ID: id.New("req")})))
 	}))

@@ -3,9 +3,10 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
-	"headgate/internal/catalog"
 	"headgate/internal/mcp"
 	"headgate/internal/upstream"
 )
@@ -37,22 +38,13 @@ func (g *Gateway) initialize(x *exchange) {
 		x.fail(mcp.ErrBadParams.Saying("initialize needs params.protocolVersion."))
 		return
 	}
-	rev := mcp.Negotiate(requested)
-	var c upstream.Client
-	if v, ok := mcp.Get(x.body, x.e.Params, "capabilities"); ok {
-		c.Capabilities = append([]byte(nil), v.Of(x.body)...)
-	}
-	if v, ok := mcp.Get(x.body, x.e.Params, "clientInfo"); ok {
-		c.Info = append([]byte(nil), v.Of(x.body)...)
-	}
-	s, err := g.sessions.open(x.by, rev, c)
-	if err != nil {
+	c := upstream.Client{Capabilities: x.object("capabilities"), Info: x.object("clientInfo")}
+	if err := g.open(x, mcp.Negotiate(requested), c); err != nil {
 		x.fail(err)
 		return
 	}
-	x.w.Header().Set(mcp.HeaderSessionID, s.id)
 	d := g.describe(x.r.Context(), x.ep, mcp.Legacy)
-	out := append([]byte(`{"protocolVersion":"`), rev...)
+	out := append([]byte(`{"protocolVersion":"`), x.rev...)
 	out = append(out, `","capabilities":`...)
 	out = append(out, d.capabilities...)
 	out = append(out, `,"serverInfo":`...)
@@ -63,79 +55,46 @@ func (g *Gateway) initialize(x *exchange) {
 	x.result(append(out, '}'))
 }
 
-// description is what an endpoint says of itself.
-type description struct {
-	capabilities []byte
-	info         []byte
-	instructions string
-}
-
-// merged is what an endpoint over several servers offers: everything, since
-// servers come and go under it. A list without items is an honest answer.
-const mergedCapabilities = `{"completions":{},"logging":{},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true},"tools":{"listChanged":true}}`
-
-// describe tells what an endpoint offers: one server's own words, or the
-// merged ones, also when that server does not answer soon.
-func (g *Gateway) describe(ctx context.Context, ep *endpoint, era mcp.Era) description {
-	d := description{capabilities: []byte(mergedCapabilities), info: g.info()}
-	if ep.server == nil {
-		return d
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	f, err := g.Hub.Eras(ctx, ep.server, ep.by, era)
+// open opens the session of a client that initializes.
+func (g *Gateway) open(x *exchange, rev mcp.Revision, c upstream.Client) error {
+	s, err := g.sessions.open(x.ep.by, rev, c)
 	if err != nil {
-		return d
+		return err
 	}
-	d.instructions = f.Instructions
-	if len(f.Capabilities) > 0 {
-		d.capabilities = f.Capabilities
+	x.s, x.rev = s, rev
+	if a, ok := x.to.(pairAnswer); ok {
+		return a.pair.begin(s)
 	}
-	return d
+	x.web.w.Header().Set(mcp.HeaderSessionID, s.id)
+	return nil
 }
 
-// info is our implementation, as serverInfo.
-func (g *Gateway) info() []byte {
-	return append(mcp.AppendString([]byte(`{"name":"headgate","title":"Headgate","version":`), g.Version), '}')
+// object copies a member of params that is an object.
+func (x *exchange) object(key string) []byte {
+	v, ok := mcp.Get(x.body, x.e.Params, key)
+	if !ok || x.body[v.Start] != '{' {
+		return nil
+	}
+	return slices.Clone(v.Of(x.body))
 }
 
-// setLevel remembers the level and passes it on to the servers of the endpoint
-// that the session already speaks to; others hear of it with their first call.
+// setLevel remembers the level, for servers the session will speak to, and
+// tells those it already speaks to.
 func (g *Gateway) setLevel(x *exchange) {
 	v, ok := mcp.Get(x.body, x.e.Params, "level")
 	level, err := mcp.String(x.body, v)
-	if !ok || err != nil || !validLevel(level) {
-		x.fail(mcp.ErrBadParams.Saying("params.level must be one of debug, info, notice, warning, error, critical, alert, emergency."))
+	if !ok || err != nil || !slices.Contains(levels, level) {
+		x.fail(mcp.ErrBadParams.Saying("params.level must be one of %s.", strings.Join(levels, ", ")))
 		return
 	}
-	x.s.mu.Lock()
-	x.s.level = level
-	x.s.mu.Unlock()
-	g.toEach(x)
-}
-
-func validLevel(l string) bool {
-	switch l {
-	case "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency":
-		return true
-	}
-	return false
-}
-
-// toEach relays a request without a target to the servers of the endpoint: one
-// server's answer is the answer; of several, each is told and none waited for.
-func (g *Gateway) toEach(x *exchange) {
-	if x.ep.server != nil {
-		g.relay(x, x.outbound(x.ep.server, ""))
-		return
-	}
-	for _, s := range x.ep.servers() {
-		r := x.outbound(s, "")
-		r.Body, r.ID = append([]byte(nil), r.Body...), append([]byte(nil), r.ID...)
-		go func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), 10*time.Second)
+	x.s.setLevel(level)
+	for _, server := range x.s.around() {
+		r := x.outbound(server, "")
+		r.Body, r.ID = slices.Clone(r.Body), slices.Clone(r.ID)
+		go func() { // a server that hangs delays nobody
+			ctx, cancel := context.WithTimeout(context.Background(), errandTime)
 			defer cancel()
-			if a, err := g.Calls.Upstream.Exchange(ctx, &r, discard{}); err == nil {
+			if a, err := g.Upstream.Exchange(ctx, &r, deaf{}); err == nil {
 				a.Release()
 			}
 		}()
@@ -143,32 +102,15 @@ func (g *Gateway) toEach(x *exchange) {
 	x.result([]byte("{}"))
 }
 
-// discard takes events nobody asked for.
-type discard struct{}
+const errandTime = 10 * time.Second
+
+var levels = []string{"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}
+
+// deaf takes events nobody asked for.
+type deaf struct{}
 
 // Event implements upstream.Sink.
-func (discard) Event([]byte, *mcp.Envelope) error { return nil }
-
-// relay sends a request that is no call, as bytes, and gives its answer back.
-func (g *Gateway) relay(x *exchange, r upstream.Request) {
-	ctx, cancel := x.context()
-	defer cancel()
-	if x.s != nil {
-		if err := x.s.begin(x.id(), cancel); err != nil {
-			x.fail(err)
-			return
-		}
-		defer x.s.done(x.id())
-	}
-	x.asking = r.Server
-	a, err := g.Calls.Upstream.Exchange(ctx, &r, &x.sink)
-	if err != nil {
-		x.fail(err)
-		return
-	}
-	defer a.Release()
-	x.answer(x.status(a), a.Body)
-}
+func (deaf) Event([]byte, *mcp.Envelope) error { return nil }
 
 // subscribe passes a subscription to the server that owns the resource.
 func (g *Gateway) subscribe(x *exchange) {
@@ -177,17 +119,9 @@ func (g *Gateway) subscribe(x *exchange) {
 		x.fail(err)
 		return
 	}
-	x.s.mu.Lock()
-	if x.e.Method == mcp.MethodResourcesSubscribe {
-		if x.s.subs == nil {
-			x.s.subs = map[string]*catalog.Server{}
-		}
-		x.s.subs[uri] = server
-	} else {
-		delete(x.s.subs, uri)
+	if g.relay(x, x.outbound(server, uri)) {
+		x.s.subscribe(uri, server, x.e.Method == mcp.MethodResourcesSubscribe)
 	}
-	x.s.mu.Unlock()
-	g.relay(x, x.outbound(server, uri))
 }
 
 // complete asks the server that owns the prompt or template.
@@ -206,21 +140,26 @@ func (g *Gateway) complete(x *exchange) {
 }
 
 // notification takes a client's notification: always 202.
-func (x *exchange) notification() {
+func (g *Gateway) notification(x *exchange) {
 	switch {
 	case x.s == nil:
-	case x.e.Method == "notifications/cancelled":
+	case x.e.Method == mcp.NotifyCancelled:
 		if !x.e.RequestID.Empty() {
 			x.s.cancel(x.e.RequestID.Of(x.body))
 		}
-	case x.e.Method == "notifications/initialized":
-	case x.ep.server != nil: // progress of a client, roots changed
-		r := x.outbound(x.ep.server, "")
-		if err := x.g.Hub.Reply(x.r.Context(), &r, x.body); err != nil {
-			note(x.r, err)
+	case x.e.Method == mcp.NotifyInitialized:
+	default: // progress of the client, its roots: for every server that has to do with it
+		for _, server := range x.s.around() {
+			r := x.outbound(server, "")
+			body := slices.Clone(x.body)
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), errandTime)
+				defer cancel()
+				_ = g.Upstream.Reply(ctx, &r, body) // a notification that gets lost is one
+			}()
 		}
 	}
-	x.w.WriteHeader(http.StatusAccepted)
+	x.to.accept()
 }
 
 // question passes a server's request to the client, under an id of this session.
@@ -228,26 +167,91 @@ func (x *exchange) question(message []byte, e *mcp.Envelope) error {
 	if x.s == nil {
 		return nil // a modern client has no way to answer a request
 	}
-	ours := x.s.ask(x.asking, e.ID.Of(message))
-	return x.sink.send(mcp.Splice(nil, message, mcp.Edit{Span: e.ID, With: ours}))
+	ours, err := x.s.ask(question{server: x.asking, id: e.ID.Of(message), during: x})
+	if err != nil {
+		return err
+	}
+	x.asked = true
+	out := mcp.Splice(nil, message, mcp.Edit{Span: e.ID, With: ours})
+	if x.to.streams() {
+		x.to.event(out)
+		return nil
+	}
+	x.s.tell(out)
+	return nil
 }
 
 // reply takes a client's answer to a server's request.
-func (x *exchange) reply() {
+func (g *Gateway) reply(x *exchange) {
 	if x.s == nil || x.e.ID.Empty() {
 		x.fail(mcp.ErrNotMessage.Saying("This response answers nothing."))
 		return
 	}
 	q, ok := x.s.answered(x.id())
 	if !ok {
-		x.w.WriteHeader(http.StatusAccepted) // late, or answered before
+		x.to.accept() // late, or answered before
 		return
 	}
 	r := x.outbound(q.server, "")
-	body := mcp.Splice(nil, x.body, mcp.Edit{Span: x.e.ID, With: q.id})
-	if err := x.g.Hub.Reply(x.r.Context(), &r, body); err != nil {
-		x.fail(err)
+	if err := g.Upstream.Reply(x.r.Context(), &r, mcp.Splice(nil, x.body, mcp.Edit{Span: x.e.ID, With: q.id})); err != nil {
+		note(x.r, err) // the call that waits for it fails by itself and says why
+	}
+	x.to.accept()
+}
+
+// get opens the stream on which a legacy session hears what belongs to no
+// request, or goes on with the stream of a call. Without a session it is a
+// client of 2024-11-05. Modern clients have none of them.
+func (g *Gateway) get(x *exchange) {
+	w, sid := x.web.w, x.r.Header.Get(mcp.HeaderSessionID)
+	if !strings.Contains(x.r.Header.Get("Accept"), "text/event-stream") {
+		w.Header().Set("Allow", "POST")
+		deny(w, x.r, errMethod.Saying("GET opens an event stream: send Accept: text/event-stream, and the Mcp-Session-Id of your session."))
 		return
 	}
-	x.w.WriteHeader(http.StatusAccepted)
+	if sid == "" {
+		g.pair(x)
+		return
+	}
+	s, err := g.sessions.find(x.ep.by, sid)
+	if err != nil {
+		deny(w, x.r, err)
+		return
+	}
+	x.s, x.rev = s, s.revision
+	if last := x.r.Header.Get(mcp.HeaderLastEventID); last != "" {
+		if id, n, ok := parseEventID(last); ok {
+			if t := s.tape(id); t != nil {
+				t.play(x, n)
+				return
+			}
+		}
+	}
+	st, err := g.newStream(x.ep, nil)
+	if err != nil {
+		deny(w, x.r, err)
+		return
+	}
+	defer st.leave()
+	streamHeaders(w)
+	_ = http.NewResponseController(w).Flush()
+	st.start(s)
+	st.serve(direct{w}, x.r)
+}
+
+// delete ends a legacy session.
+func (g *Gateway) delete(x *exchange) {
+	w, sid := x.web.w, x.r.Header.Get(mcp.HeaderSessionID)
+	if sid == "" {
+		deny(w, x.r, errNoHeader)
+		return
+	}
+	s, err := g.sessions.find(x.ep.by, sid)
+	if err != nil {
+		deny(w, x.r, err)
+		return
+	}
+	g.sessions.end(s)
+	g.Hub.EndSession(s.affinity)
+	w.WriteHeader(http.StatusNoContent)
 }

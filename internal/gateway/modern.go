@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"context"
 	"strconv"
+	"time"
 
 	"headgate/internal/mcp"
 )
@@ -18,38 +20,114 @@ func (g *Gateway) modern(x *exchange) {
 	}
 }
 
+// description is what an endpoint says of itself.
+type description struct {
+	capabilities []byte
+	info         []byte
+	instructions string
+}
+
+// mergedCapabilities is what an endpoint over several servers offers:
+// everything, since servers come and go under it. A list without items is an
+// honest answer.
+const mergedCapabilities = `{"completions":{},"logging":{},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true},"tools":{"listChanged":true}}`
+
+// describeTime is how long an endpoint waits for its one server to describe it.
+const describeTime = 3 * time.Second
+
+// describe tells what an endpoint offers: one server's own words, or the
+// merged ones, also when that server does not answer soon.
+func (g *Gateway) describe(ctx context.Context, ep endpoint, era mcp.Era) description {
+	d := description{capabilities: []byte(mergedCapabilities), info: g.info()}
+	if ep.server == nil {
+		return d
+	}
+	ctx, cancel := context.WithTimeout(ctx, describeTime)
+	defer cancel()
+	f, err := g.Hub.Eras(ctx, ep.server, ep.by, era)
+	if err != nil {
+		return d
+	}
+	d.instructions = f.Instructions
+	if len(f.Capabilities) > 0 {
+		d.capabilities = f.Capabilities
+	}
+	return d
+}
+
+// info is our implementation, as serverInfo.
+func (g *Gateway) info() []byte {
+	return append(mcp.AppendString([]byte(`{"name":"headgate","title":"Headgate","version":`), g.Version), '}')
+}
+
 // discover says what the endpoint is and which revisions it speaks.
 func (g *Gateway) discover(x *exchange) {
 	d := g.describe(x.r.Context(), x.ep, mcp.Modern)
 	out := []byte(`{"supportedVersions":[`)
-	for _, era := range []mcp.Era{mcp.Modern, mcp.Legacy} {
-		for _, rev := range mcp.Revisions(era) {
-			if out[len(out)-1] != '[' {
-				out = append(out, ',')
-			}
-			out = mcp.AppendString(out, string(rev))
+	for i, rev := range revisions() {
+		if i > 0 {
+			out = append(out, ',')
 		}
+		out = mcp.AppendString(out, rev)
 	}
 	out = append(append(out, `],"capabilities":`...), d.capabilities...)
 	if d.instructions != "" {
 		out = mcp.AppendString(append(out, `,"instructions":`...), d.instructions)
 	}
 	out = append(out, `,"resultType":"complete","ttlMs":`...)
-	out = strconv.AppendInt(out, listMinTTL.Milliseconds(), 10)
+	out = strconv.AppendInt(out, describeTTL.Milliseconds(), 10)
 	out = append(out, `,"cacheScope":"private","_meta":{"`+mcp.MetaServerInfo+`":`...)
-	out = append(append(out, d.info...), `}}`...)
-	x.result(out)
+	x.result(append(append(out, d.info...), `}}`...))
+}
+
+const describeTTL = time.Minute
+
+// revisions are those we speak, the newest first.
+func revisions() (all []string) {
+	for _, era := range []mcp.Era{mcp.Modern, mcp.Legacy} {
+		for _, rev := range mcp.Revisions(era) {
+			all = append(all, string(rev))
+		}
+	}
+	return all
 }
 
 // listen opens a subscription: one long answer, until the client hangs up.
 func (g *Gateway) listen(x *exchange) {
-	wanted, ok := mcp.Get(x.body, x.e.Params, "notifications")
-	if !ok || x.body[wanted.Start] != '{' {
-		x.fail(mcp.ErrBadParams.Saying("params.notifications must say what to listen for."))
+	f, honoured, err := x.filter()
+	if err != nil {
+		x.fail(err)
 		return
 	}
-	f := filter{id: append([]byte(nil), x.id()...)}
-	honoured := []byte(`{`)
+	st, err := g.newStream(x.ep, f)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	defer st.leave()
+	streamHeaders(x.web.w)
+	ack := []byte(`{"jsonrpc":"2.0","method":"` + mcp.NotifySubscriptionsAck + `","params":{"_meta":{"` + mcp.MetaSubscriptionID + `":`)
+	ack = append(append(ack, f.id...), `},"notifications":`...)
+	l := direct{x.web.w}
+	if l.put(appendEvent(nil, append(append(ack, honoured...), `}}`...))) != nil {
+		return
+	}
+	st.start(nil)
+	st.subscribe(x, f.uris)
+	if st.serve(l, x.r) {
+		x.out = mcp.AppendResult(x.out[:0], f.id, append(append([]byte(`{"resultType":"complete","_meta":{"`+mcp.MetaSubscriptionID+`":`), f.id...), `}}`...))
+		_ = l.put(appendEvent(nil, x.out))
+	}
+}
+
+// filter reads what a subscription asks for, and what of it is honoured.
+func (x *exchange) filter() (f *filter, honoured []byte, err error) {
+	wanted, ok := mcp.Get(x.body, x.e.Params, "notifications")
+	if !ok || x.body[wanted.Start] != '{' {
+		return nil, nil, mcp.ErrBadParams.Saying("params.notifications must say what to listen for.")
+	}
+	f = &filter{id: append([]byte(nil), x.id()...)}
+	honoured = []byte(`{`)
 	for m := range mcp.Members(x.body, wanted) {
 		key, err := mcp.String(x.body, m.Key)
 		if err != nil {
@@ -75,21 +153,27 @@ func (g *Gateway) listen(x *exchange) {
 		}
 		honoured = append(honoured, m.Pair().Of(x.body)...)
 	}
-	honoured = append(honoured, '}')
-	st, err := g.openStream(x, &f)
-	if err != nil {
-		x.fail(err)
+	return f, append(honoured, '}'), nil
+}
+
+// subscribe listens to updates of resources at the servers that own them.
+func (st *stream) subscribe(x *exchange, uris []string) {
+	if len(uris) == 0 {
 		return
 	}
-	defer st.leave()
-	streamHeaders(x.w)
-	ack := []byte(`{"jsonrpc":"2.0","method":"` + mcp.NotifySubscriptionsAck + `","params":{"_meta":{"` + mcp.MetaSubscriptionID + `":`)
-	ack = append(append(ack, f.id...), `},"notifications":`...)
-	ack = append(append(ack, honoured...), `}}`...)
-	st.push(ack)
-	st.serve(x.w, x.r)
-	if st.graceful() {
-		x.out = mcp.AppendResult(x.out[:0], f.id, append(append([]byte(`{"resultType":"complete","_meta":{"`+mcp.MetaSubscriptionID+`":`), f.id...), `}}`...))
-		st.event(x.w, x.out)
+	if s := st.ep.server; s != nil {
+		st.hearOwn(s, uris)
+		return
+	}
+	for _, server := range st.ep.workspace.Servers() {
+		var own []string
+		for _, uri := range uris {
+			if owner, _, err := x.owner(uri); err == nil && owner == server {
+				own = append(own, uri)
+			}
+		}
+		if own != nil {
+			st.hearOwn(server, own)
+		}
 	}
 }

@@ -2,35 +2,28 @@ package gateway
 
 import (
 	"errors"
-	"net/http"
-	"strings"
 
-	"headgate/internal/access"
-	"headgate/internal/call"
-	"headgate/internal/catalog"
-	"headgate/internal/fault"
-	"headgate/internal/id"
 	"headgate/internal/mcp"
-	"headgate/internal/server/request"
-	"headgate/internal/upstream"
 )
 
 // post reads one message and hands it to its method.
-func (g *Gateway) post(w http.ResponseWriter, r *http.Request, by *access.Principal, ep *endpoint) {
-	x := g.begin(w, r, by, ep)
-	defer x.end()
+func (g *Gateway) post(x *exchange) {
 	if err := x.read(); err != nil {
-		deny(w, r, err)
+		deny(x.web.w, x.r, err)
 		return
+	}
+	if x.r.URL.RawQuery != "" {
+		if p := g.pairs.find(x); p != nil {
+			p.post(x)
+			return
+		}
 	}
 	if err := mcp.Scan(x.body, &x.e, mcp.Limits{}); err != nil {
 		if errors.Is(err, mcp.ErrBatch) {
 			g.batch(x)
 			return
 		}
-		x.e = mcp.Envelope{ID: x.e.ID} // nothing else of a message that was not understood is used
-		x.era = mcp.EraOf(r.Header.Get(mcp.HeaderProtocolVersion), &x.e)
-		x.fail(err)
+		x.misread(err)
 		return
 	}
 	if err := x.place(); err != nil {
@@ -38,6 +31,14 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, by *access.Princi
 		return
 	}
 	g.dispatch(x)
+}
+
+// misread answers a message that was not understood. Nothing of it is used but
+// the id.
+func (x *exchange) misread(err error) {
+	x.e = mcp.Envelope{ID: x.e.ID}
+	x.era = mcp.EraOf(x.r.Header.Get(mcp.HeaderProtocolVersion), &x.e)
+	x.fail(err)
 }
 
 // place finds the message's era and revision, and a legacy client's session.
@@ -52,23 +53,24 @@ func (x *exchange) place() error {
 		return nil
 	}
 	if header != "" {
-		rev, ok := mcp.Known(header)
-		if !ok {
+		if _, ok := mcp.Known(header); !ok {
 			return errVersion.With("requested", header)
 		}
-		x.rev = rev
 	}
 	sid := x.r.Header.Get(mcp.HeaderSessionID)
 	if sid == "" {
 		return errNoHeader
 	}
-	s, err := x.g.sessions.find(x.by, sid)
+	s, err := x.g.sessions.find(x.ep.by, sid)
 	if err != nil {
 		return err
 	}
-	x.s, x.rev = s, s.revision
+	x.in(s)
 	return nil
 }
+
+// in puts the message into a session.
+func (x *exchange) in(s *session) { x.s, x.rev, x.web.s = s, s.revision, s }
 
 // placeModern checks what a message without a session must say of itself, and
 // that the mirrored headers say the same (2026-07-28, Streamable HTTP).
@@ -88,14 +90,21 @@ func (x *exchange) placeModern(header string) error {
 	case x.e.Kind == mcp.Request && x.e.ClientCapabilities.Empty():
 		return mcp.ErrBadParams.Saying("params._meta must hold %s.", mcp.MetaClientCapabilities)
 	}
-	for _, name := range []string{mcp.HeaderMethod, mcp.HeaderName, mcp.HeaderProtocolVersion} {
-		if len(x.r.Header.Values(name)) > 1 {
+	for _, name := range [...]string{canonicalMethod, canonicalName, canonicalVersion} {
+		if len(x.r.Header[name]) > 1 {
 			return mcp.ErrBadHeader.Saying("The header %s may be sent once.", name)
 		}
 	}
 	x.rev = rev
 	return x.checkName()
 }
+
+// The header names as net/http keeps them.
+const (
+	canonicalMethod  = "Mcp-Method"
+	canonicalName    = "Mcp-Name"
+	canonicalVersion = "Mcp-Protocol-Version"
+)
 
 // checkName compares Mcp-Name with what the body calls.
 func (x *exchange) checkName() error {
@@ -125,115 +134,34 @@ func (x *exchange) named() (mcp.Span, bool) {
 
 // dispatch is the table of methods.
 func (g *Gateway) dispatch(x *exchange) {
-	switch {
-	case x.e.Kind.IsReply():
-		x.reply()
+	switch x.e.Kind {
+	case mcp.Notification:
+		g.notification(x)
 		return
-	case x.e.Kind == mcp.Notification:
-		x.notification()
+	case mcp.Response, mcp.ErrorResponse:
+		g.reply(x)
 		return
 	}
 	switch x.e.Method {
 	case mcp.MethodToolsCall, mcp.MethodPromptsGet, mcp.MethodResourcesRead:
-		g.call(x)
+		g.call(x) // counts against the rate by itself
 		return
 	}
-	if err := g.Allow(x.r.Context(), x.by); err != nil {
+	if err := g.Allow(x.r.Context(), x.ep.by); err != nil {
 		x.fail(err)
 		return
 	}
 	switch x.e.Method {
 	case mcp.MethodToolsList, mcp.MethodPromptsList, mcp.MethodResourcesList, mcp.MethodResourceTemplatesList:
 		g.list(x)
+		return
 	case mcp.MethodComplete:
 		g.complete(x)
-	default:
-		if x.era == mcp.Modern {
-			g.modern(x)
-		} else {
-			g.legacy(x)
-		}
-	}
-}
-
-// call uses a tool, a prompt or a resource: the door's half of call.Do.
-func (g *Gateway) call(x *exchange) {
-	server, name, err := x.target()
-	if err != nil {
-		x.fail(err)
 		return
 	}
-	r := call.Request{Door: "gateway", CallID: callID(x.r), UserAgent: x.r.UserAgent()}
-	if a := request.ClientAddr(x.r.Context()); a.IsValid() {
-		r.IP = a.String()
-	}
-	r.Request, x.asking = x.outbound(server, name), server
-	ctx, cancel := x.context()
-	defer cancel()
-	if x.s != nil {
-		if err := x.s.begin(x.id(), cancel); err != nil {
-			x.fail(err)
-			return
-		}
-		defer x.s.done(x.id())
-	}
-	a, err := g.Calls.Do(ctx, &r, &x.sink)
-	if err != nil {
-		x.refused(err)
-		return
-	}
-	defer a.Release()
-	x.answer(x.status(a), a.Body)
-}
-
-// status is the HTTP status of a relayed answer: modern servers give errors
-// one, legacy clients must not see it.
-func (x *exchange) status(a *upstream.Answer) int {
-	if x.era == mcp.Modern && a.Envelope.Kind == mcp.ErrorResponse && a.Status >= 400 {
-		return a.Status
-	}
-	return http.StatusOK
-}
-
-// refused says why there is no answer. What a person can mend by paying is a
-// tool's result, for the model to read.
-func (x *exchange) refused(err error) {
-	f := fault.Of(err)
-	if f.Kind == fault.Unpaid && x.e.Method == mcp.MethodToolsCall {
-		note(x.r, err)
-		x.out = unpaid(x.out[:0], x.id(), x.era, x.r, f)
-		x.answer(http.StatusOK, x.out)
-		return
-	}
-	x.fail(err)
-}
-
-// callID is the request's own id, so that the log line is found by what the
-// client was told; a further call of the same request gets a fresh one.
-func callID(r *http.Request) id.Raw {
-	if raw, ok := id.ParseRaw("req", request.ID(r.Context())); ok {
-		return raw
-	}
-	return id.NewRaw()
-}
-
-// outbound makes the request for the server: the name as the server knows it,
-// everything else byte for byte.
-func (x *exchange) outbound(server *catalog.Server, name string) upstream.Request {
-	out := upstream.Request{Server: server, By: x.by, Revision: x.rev, Method: x.e.Method, Name: name, ID: x.id(), Body: x.body}
-	span, _ := x.named()
-	if !span.Empty() && !mcp.Equal(x.body, span, name) {
-		x.sent = mcp.Splice(x.sent[:0], x.body, mcp.Edit{Span: span, With: mcp.AppendString(nil, name)})
-		out.Body = x.sent
-	}
-	if x.s != nil {
-		out.Affinity, out.Client = x.s.affinity, x.s.client
+	if x.era == mcp.Modern {
+		g.modern(x)
 	} else {
-		for h, v := range x.r.Header {
-			if name, ok := strings.CutPrefix(h, mcp.HeaderParamPrefix); ok && len(v) == 1 {
-				out.Params = append(out.Params, upstream.Param{Name: name, Value: v[0]})
-			}
-		}
+		g.legacy(x)
 	}
-	return out
 }

@@ -2,11 +2,9 @@ package gateway
 
 import (
 	"encoding/json"
-	"errors"
 	"math"
 	"net/http"
 	"strconv"
-	"time"
 
 	"headgate/internal/call"
 	"headgate/internal/fault"
@@ -19,11 +17,11 @@ import (
 // status, and a JSON-RPC error without an id.
 func deny(w http.ResponseWriter, r *http.Request, err error) {
 	f := note(r, err)
-	refuse(w, r, f.Kind.Status(), appendFault(nil, nil, mcp.Legacy, r, f), f)
+	refuse(w, f.Kind.Status(), appendFault(nil, nil, mcp.Legacy, r, f), f)
 }
 
 // refuse sends an error with the headers that its fault calls for.
-func refuse(w http.ResponseWriter, r *http.Request, status int, body []byte, f *fault.Error) {
+func refuse(w http.ResponseWriter, status int, body []byte, f *fault.Error) {
 	h := w.Header()
 	switch f.Kind {
 	case fault.BadCredential:
@@ -127,11 +125,7 @@ type faultData struct {
 func appendFault(dst, id []byte, era mcp.Era, r *http.Request, f *fault.Error) []byte {
 	d := faultData{Code: f.Code, RequestID: request.ID(r.Context()), Details: f.Details, RetryAfter: int(math.Ceil(f.RetryAfter.Seconds()))}
 	if f.Code == errVersion.Code {
-		for _, e := range []mcp.Era{mcp.Modern, mcp.Legacy} {
-			for _, rev := range mcp.Revisions(e) {
-				d.Supported = append(d.Supported, string(rev))
-			}
-		}
+		d.Supported = revisions()
 		d.Requested, _ = f.Details["requested"].(string)
 		d.Details = nil
 	}
@@ -162,27 +156,7 @@ func unpaid(dst, id []byte, era mcp.Era, r *http.Request, f *fault.Error) []byte
 	return mcp.AppendResult(dst, id, append(res, '}'))
 }
 
-func writeJSON(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h["Content-Type"] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that has gone is the transport's business
-}
-
 var jsonType = []string{"application/json"}
 
-// asFault reports whether err is a fault of one of the given codes.
-func asFault(err error, codes ...*fault.Error) bool {
-	for _, c := range codes {
-		if errors.Is(err, c) {
-			return true
-		}
-	}
-	return false
-}
-
-// soon bounds one write to a client that may have stopped reading.
-func soon(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
-}
+// length is the value of Content-Length.
+func length(n int) []string { return []string{strconv.Itoa(n)} }

@@ -2,18 +2,15 @@ package gateway
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"headgate/internal/access"
 	"headgate/internal/catalog"
+	"headgate/internal/fault"
 	"headgate/internal/mcp"
-	"headgate/internal/seal"
 	"headgate/internal/upstream"
 )
 
@@ -31,196 +28,54 @@ type session struct {
 	inflight map[string]context.CancelFunc // by raw request id
 	asked    map[string]question           // requests of servers, by the id we gave them
 	serial   uint64
-	streams  map[*stream]struct{} // open GET streams
-	level    string               // logging/setLevel
-	subs     map[string]*catalog.Server
+	touched  map[string]*catalog.Server // servers with something of this session, by key
+	subs     map[string]*catalog.Server // resources subscribed to
+	level    string                     // of logging/setLevel
+	stream   *stream                    // where the client hears what belongs to no request
+	tapes    []*tape
 }
 
 // question is a request of a server that the client is to answer.
 type question struct {
 	server *catalog.Server
-	id     []byte // as the server gave it
+	id     []byte    // as the server gave it
+	during *exchange // the call whose stream it came on, if any
 }
 
-// sealed is what a session id holds.
-type sealed struct {
-	Affinity     string          `json:"a"`
-	Owner        string          `json:"o"`
-	Revision     mcp.Revision    `json:"r"`
-	Capabilities json.RawMessage `json:"c,omitempty"`
-	Info         json.RawMessage `json:"i,omitempty"`
-	Made         int64           `json:"m"`
-}
+const maxQuestions = 64 // unanswered, in a session
 
-const maxClientInfo = 2048 // of capabilities and info each, raw; larger ones are not carried in the id
+// errQuestions means that a client answers too little.
+var errQuestions = fault.New(fault.Throttled, "gateway.questions", "The client has too many unanswered requests of servers.")
 
-type sessions struct {
-	keys *seal.Keys
-	now  func() time.Time
-	mu   sync.RWMutex
-	live map[string]*session
-	per  map[string]int
-	over map[string]int64 // affinities of ended sessions → when their ids expire
-}
-
-func (ss *sessions) init(keys *seal.Keys, now func() time.Time) {
-	ss.keys, ss.now = keys, now
-	ss.live, ss.per, ss.over = map[string]*session{}, map[string]int{}, map[string]int64{}
-}
-
-const sessionPlace = "gateway:session"
-
-// open makes a session for a client that initializes.
-func (ss *sessions) open(by *access.Principal, rev mcp.Revision, c upstream.Client) (*session, error) {
-	var raw [16]byte
-	_, _ = rand.Read(raw[:])
-	in := sealed{Affinity: hex.EncodeToString(raw[:]), Owner: by.ID, Revision: rev, Made: ss.now().Unix()}
-	if len(c.Capabilities) <= maxClientInfo {
-		in.Capabilities = c.Capabilities
-	}
-	if len(c.Info) <= maxClientInfo {
-		in.Info = c.Info
-	}
-	text, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
-	s := ss.make(base64.RawURLEncoding.EncodeToString(ss.keys.Seal(sessionPlace, text)), in)
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	if ss.per[by.ID] >= maxSessions {
-		ss.dropOldest(by.ID)
-	}
-	ss.add(s)
-	return s, nil
-}
-
-func (ss *sessions) make(id string, in sealed) *session {
-	s := &session{id: id, affinity: in.Affinity, owner: in.Owner, revision: in.Revision, client: upstream.Client{Capabilities: in.Capabilities, Info: in.Info}}
-	s.used.Store(ss.now().Unix())
-	return s
-}
-
-func (ss *sessions) add(s *session) {
-	ss.live[s.id] = s
-	ss.per[s.owner]++
-}
-
-func (ss *sessions) drop(s *session) {
-	if ss.live[s.id] == s {
-		delete(ss.live, s.id)
-		if ss.per[s.owner]--; ss.per[s.owner] == 0 {
-			delete(ss.per, s.owner)
-		}
-	}
-}
-
-// dropOldest forgets the least recently used session of a principal; its id
-// still opens it again.
-func (ss *sessions) dropOldest(owner string) {
-	var old *session
-	for _, s := range ss.live {
-		if s.owner == owner && (old == nil || s.used.Load() < old.used.Load()) {
-			old = s
-		}
-	}
-	if old != nil {
-		ss.drop(old)
-	}
-}
-
-// find returns the session of an id, also when it was made before a restart;
-// another principal's looks like none.
-func (ss *sessions) find(by *access.Principal, id string) (*session, error) {
-	ss.mu.RLock()
-	s := ss.live[id]
-	ss.mu.RUnlock()
-	if s == nil {
-		var err error
-		if s, err = ss.revive(id); err != nil {
-			return nil, err
-		}
-	}
-	if s.owner != by.ID {
-		return nil, errSession
-	}
-	if now := ss.now().Unix(); s.used.Load() != now {
-		s.used.Store(now)
-	}
-	return s, nil
-}
-
-func (ss *sessions) revive(id string) (*session, error) {
-	if len(id) > 8192 {
-		return nil, errSession
-	}
-	blob, err := base64.RawURLEncoding.DecodeString(id)
-	if err != nil {
-		return nil, errSession
-	}
-	text, err := ss.keys.Open(sessionPlace, blob)
-	if err != nil {
-		return nil, errSession
-	}
-	var in sealed
-	if err := json.Unmarshal(text, &in); err != nil || ss.now().Sub(time.Unix(in.Made, 0)) > sessionLife {
-		return nil, errSession
-	}
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	if _, over := ss.over[in.Affinity]; over {
-		return nil, errSession
-	}
-	if s := ss.live[id]; s != nil {
-		return s, nil
-	}
-	s := ss.make(id, in)
-	ss.add(s)
-	return s, nil
-}
-
-// end closes a session for good: its id opens nothing any more.
-func (ss *sessions) end(s *session) {
-	ss.mu.Lock()
-	ss.drop(s)
-	ss.over[s.affinity] = ss.now().Add(sessionLife).Unix()
-	ss.mu.Unlock()
-	s.close()
-}
-
-// sweep forgets idle sessions and expired endings.
-func (ss *sessions) sweep() {
-	now := ss.now()
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	for _, s := range ss.live {
-		if now.Unix()-s.used.Load() > int64(sessionIdle.Seconds()) && !s.busy() {
-			ss.drop(s)
-		}
-	}
-	for a, until := range ss.over {
-		if now.Unix() > until {
-			delete(ss.over, a)
-		}
-	}
-}
-
+// busy reports whether something of the session would be lost with it.
 func (s *session) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.inflight)+len(s.streams) > 0
+	return len(s.inflight) > 0 || s.stream != nil
 }
 
 // close ends what runs in the session.
 func (s *session) close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	stream := s.stream
 	for _, cancel := range s.inflight {
 		cancel()
 	}
-	for st := range s.streams {
-		st.end()
+	s.mu.Unlock()
+	if stream != nil {
+		stream.end()
 	}
+	s.erase()
+}
+
+// erase forgets the streams of calls.
+func (s *session) erase() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tapes {
+		t.erase()
+	}
+	s.tapes = nil
 }
 
 // begin notes a request in flight, so that it can be cancelled and its id not
@@ -238,10 +93,19 @@ func (s *session) begin(id []byte, cancel context.CancelFunc) error {
 	return nil
 }
 
-func (s *session) done(id []byte) {
+// done ends a request, and what a server asked during it.
+func (s *session) done(x *exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.inflight, string(id))
+	delete(s.inflight, string(x.id()))
+	if !x.asked {
+		return
+	}
+	for id, q := range s.asked {
+		if q.during == x {
+			delete(s.asked, id)
+		}
+	}
 }
 
 // cancel ends the request a notifications/cancelled names.
@@ -254,16 +118,30 @@ func (s *session) cancel(id []byte) {
 }
 
 // ask gives a server's request an id of this session and remembers whose it is.
-func (s *session) ask(server *catalog.Server, id []byte) []byte {
+func (s *session) ask(q question) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.asked) >= maxQuestions {
+		return nil, errQuestions
+	}
 	s.serial++
-	ours := `"hg-` + hex.EncodeToString([]byte{byte(s.serial >> 24), byte(s.serial >> 16), byte(s.serial >> 8), byte(s.serial)}) + `"`
+	ours := append(strconv.AppendUint([]byte(`"headgate-`), s.serial, 10), '"')
 	if s.asked == nil {
 		s.asked = map[string]question{}
 	}
-	s.asked[ours] = question{server, append([]byte(nil), id...)}
-	return []byte(ours)
+	q.id = slices.Clone(q.id)
+	s.asked[string(ours)] = q
+	return ours, nil
+}
+
+// tell sends a message on the session's stream, if its client listens.
+func (s *session) tell(message []byte) {
+	s.mu.Lock()
+	st := s.stream
+	s.mu.Unlock()
+	if st != nil {
+		st.push(message)
+	}
 }
 
 // answered returns whose request a client's reply answers, once.
@@ -273,4 +151,116 @@ func (s *session) answered(id []byte) (question, bool) {
 	q, ok := s.asked[string(id)]
 	delete(s.asked, string(id))
 	return q, ok
+}
+
+// touch notes that a server has something of this session, and listens to it
+// if the client does.
+func (s *session) touch(server *catalog.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.touched[server.Key()] == server {
+		return
+	}
+	if s.touched == nil {
+		s.touched = map[string]*catalog.Server{}
+	}
+	s.touched[server.Key()] = server
+	if s.stream != nil {
+		s.stream.hearOwn(server, s.subscriptions(server))
+	}
+}
+
+// around returns the servers that have something of this session.
+func (s *session) around() []*catalog.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*catalog.Server, 0, len(s.touched))
+	for _, server := range s.touched {
+		list = append(list, server)
+	}
+	return list
+}
+
+// subscribe notes a subscription, or its end, that the server has accepted.
+func (s *session) subscribe(uri string, server *catalog.Server, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !on:
+		delete(s.subs, uri)
+	case len(s.subs) < maxSubscriptions:
+		if s.subs == nil {
+			s.subs = map[string]*catalog.Server{}
+		}
+		s.subs[uri] = server
+	}
+	if s.stream != nil {
+		s.stream.hearOwn(server, s.subscriptions(server))
+	}
+}
+
+// subscriptions returns the resources of a server that are subscribed to, in
+// order; the caller holds the lock.
+func (s *session) subscriptions(server *catalog.Server) []string {
+	var uris []string
+	for uri, owner := range s.subs {
+		if owner.Key() == server.Key() {
+			uris = append(uris, uri)
+		}
+	}
+	slices.Sort(uris)
+	return uris
+}
+
+// setLevel notes the level of messages the client wants from now on.
+func (s *session) setLevel(level string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.level = level
+}
+
+// self returns what the client says of itself to servers.
+func (s *session) self() upstream.Client {
+	c := s.client
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.Level = s.level
+	return c
+}
+
+// keep remembers a call's stream until nobody can want it any more.
+func (s *session) keep(t *tape, now time.Time) {
+	s.forget(now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.tapes, (*tape).ended); len(s.tapes) >= maxTapes && i >= 0 {
+		s.tapes[i].erase()
+		s.tapes = slices.Delete(s.tapes, i, i+1)
+	}
+	s.tapes = append(s.tapes, t)
+}
+
+// forget erases streams that ended long ago.
+func (s *session) forget(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tapes = slices.DeleteFunc(s.tapes, func(t *tape) bool {
+		old := t.old(now)
+		if old {
+			t.erase()
+		}
+		return old
+	})
+}
+
+// tape finds the stream that an event id belongs to.
+func (s *session) tape(id string) *tape {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tapes {
+		if t.id == id {
+			return t
+		}
+	}
+	return nil
 }

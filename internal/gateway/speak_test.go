@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"headgate/internal/mcp"
 	"headgate/internal/testkit"
@@ -143,8 +144,47 @@ func (h *house) events(r *http.Request) *events {
 	h.t.Helper()
 	resp, err := http.DefaultClient.Do(r)
 	testkit.Must0(h.t, err)
-	h.t.Cleanup(func() { resp.Body.Close() })
-	return &events{t: h.t, resp: resp, in: bufio.NewReader(resp.Body)}
+	return newEvents(h.t, resp)
+}
+
+func newEvents(t testing.TB, resp *http.Response) *events {
+	t.Cleanup(func() { resp.Body.Close() })
+	return &events{t: t, resp: resp, in: bufio.NewReader(resp.Body)}
+}
+
+// message returns the next message: an event's, or all of a JSON answer.
+func (e *events) message() string {
+	e.t.Helper()
+	text := make(chan string, 1)
+	go func() {
+		defer close(text)
+		if e.resp.Header.Get("Content-Type") == "application/json" {
+			if b, err := io.ReadAll(e.in); err == nil {
+				text <- string(b)
+			}
+			return
+		}
+		for {
+			data, err := e.next()
+			if err != nil {
+				return
+			}
+			if data != "" { // a priming event
+				text <- data
+				return
+			}
+		}
+	}()
+	select {
+	case m, ok := <-text:
+		if !ok {
+			e.t.Fatal("the stream has ended")
+		}
+		return m
+	case <-time.After(patience):
+		e.t.Fatal("nothing came")
+		return ""
+	}
 }
 
 func (s *legacy) events(body string, headers ...string) *events {
@@ -185,15 +225,7 @@ func (e *events) next() (string, error) {
 // want returns the next message, which must be there.
 func (e *events) want() rpc {
 	e.t.Helper()
-	for {
-		data, err := e.next()
-		if err != nil {
-			e.t.Fatalf("the stream ended: %v", err)
-		}
-		if data != "" { // a priming event
-			return parse(e.t, data)
-		}
-	}
+	return parse(e.t, e.message())
 }
 
 // ended reads to the end and fails on a message.

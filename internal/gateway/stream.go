@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,189 +10,281 @@ import (
 	"time"
 
 	"headgate/internal/access"
-	"headgate/internal/fault"
+	"headgate/internal/catalog"
 	"headgate/internal/mcp"
 	"headgate/internal/server/request"
 	"headgate/internal/upstream"
 )
 
 const (
-	streamQueue      = 256 // messages a client may lag behind before its stream ends
-	maxStreamsEach   = 64  // open streams of one principal
-	maxSubscriptions = 1000
+	streamQueue = 256     // messages a client may lag behind before its stream ends
+	streamBytes = 4 << 20 // and their size
+	watchTime   = 30 * time.Second
+	watchAgain  = 30 * time.Second // after a server could not be watched
 )
 
-// errStreams means that a principal has too many streams open.
-var errStreams = fault.New(fault.Throttled, "gateway.streams", "Too many streams are open for this credential. Close some first.").After(5 * time.Second)
-
-// filter is what a modern subscription asks for; a legacy stream has none and
-// hears everything of its session.
-type filter struct {
-	id    []byte // of the listen request, raw
-	lists []string
-	uris  []string
-}
-
-func (f *filter) wants(e *mcp.Envelope, message []byte) bool {
-	switch e.Method {
-	case mcp.NotifyToolsChanged:
-		return slices.Contains(f.lists, "toolsListChanged")
-	case mcp.NotifyPromptsChanged:
-		return slices.Contains(f.lists, "promptsListChanged")
-	case mcp.NotifyResourcesChanged:
-		return slices.Contains(f.lists, "resourcesListChanged")
-	case mcp.NotifyResourceUpdated:
-		uri, err := mcp.String(message, e.URI)
-		return err == nil && slices.ContainsFunc(f.uris, func(u string) bool { return uri == u || strings.HasPrefix(uri, u+"/") })
-	}
-	return false
-}
-
-// stream is one long answer to a client.
+// stream is one long answer to a client: what servers say outside of requests.
 type stream struct {
 	g       *Gateway
-	by      *access.Principal
+	ep      endpoint
 	session *session // legacy
 	filter  *filter  // modern
-	queue   chan []byte
-	over    chan struct{} // ended by us
-	once    sync.Once
-	stops   []func()
-	server  bool // ended because the server stops
+
+	mu      sync.Mutex
+	queue   [][]byte
+	size    int
+	watches map[watchKey]*watch
+	seen    *catalog.Workspace // the one the watches are for
+
+	wake chan struct{} // something is in the queue
+	over chan struct{} // ended by us
+	once sync.Once
 }
 
-// openStream begins to listen to the endpoint's servers.
-func (g *Gateway) openStream(x *exchange, f *filter) (*stream, error) {
-	if err := access.Require(x.by, access.ServicesRead); err != nil {
+// watchKey names a watch: the shared one of a server's lists, or the one of
+// what belongs to this client alone.
+type watchKey struct {
+	server string
+	own    bool
+}
+
+// watch is one server being listened to.
+type watch struct {
+	server *catalog.Server
+	uris   []string
+	stop   func() // nil until it is open
+	ended  bool
+	failed time.Time
+}
+
+// newStream makes a stream that hears nothing yet.
+func (g *Gateway) newStream(ep endpoint, f *filter) (*stream, error) {
+	if err := access.Require(ep.by, access.ServicesRead); err != nil {
 		return nil, err
 	}
-	if !g.streams.enter(x.by.ID) {
-		return nil, errStreams
+	st := &stream{g: g, ep: ep, filter: f, watches: map[watchKey]*watch{}, wake: make(chan struct{}, 1), over: make(chan struct{})}
+	return st, g.streams.enter(st)
+}
+
+// start begins to listen to the endpoint's servers, for a session if there is
+// one. A session's messages go to one stream: that of the newest connection.
+func (st *stream) start(s *session) {
+	st.mu.Lock()
+	st.session = s
+	st.follow(st.ep.workspace)
+	st.mu.Unlock()
+	if s == nil {
+		return
 	}
-	st := &stream{g: g, by: x.by, session: x.s, filter: f, queue: make(chan []byte, streamQueue), over: make(chan struct{})}
-	if x.s != nil {
-		x.s.mu.Lock()
-		if x.s.streams == nil {
-			x.s.streams = map[*stream]struct{}{}
-		}
-		x.s.streams[st] = struct{}{}
-		x.s.mu.Unlock()
+	s.mu.Lock()
+	old := s.stream
+	s.stream = st
+	for _, server := range s.touched {
+		st.hearOwn(server, s.subscriptions(server))
 	}
-	var uris []string
-	if f != nil {
-		uris = f.uris
+	s.mu.Unlock()
+	if old != nil {
+		old.end()
 	}
-	for _, s := range x.ep.servers() {
-		if !s.Enabled {
+}
+
+// follow watches the lists of the servers the endpoint now has; the caller
+// holds the lock.
+func (st *stream) follow(ws *catalog.Workspace) {
+	st.seen = ws
+	wanted := map[watchKey]bool{}
+	for _, s := range st.servers(ws) {
+		key := watchKey{server: s.Key()}
+		wanted[key] = true
+		if w := st.watches[key]; w != nil && w.server.Version == s.Version {
 			continue
 		}
-		r := upstream.Request{Server: s, By: x.by, Revision: x.rev}
-		if x.s != nil {
-			r.Affinity, r.Client = x.s.affinity, x.s.client
+		st.open(key, s, nil)
+	}
+	for key, w := range st.watches {
+		if !key.own && !wanted[key] {
+			st.close(key, w)
 		}
-		ctx := context.WithoutCancel(x.r.Context())
-		// Opened beside the answer: a server that hangs delays no other.
-		st.watch(ctx, &r, uris)
 	}
-	return st, nil
 }
 
-// get opens the stream on which a legacy session hears what belongs to no
-// request. Modern clients have none.
-func (g *Gateway) get(w http.ResponseWriter, r *http.Request, by *access.Principal, ep *endpoint) {
-	sid := r.Header.Get(mcp.HeaderSessionID)
-	if sid == "" || !strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
-		w.Header().Set("Allow", "POST")
-		deny(w, r, errMethod.Saying("GET opens the event stream of a session: send Mcp-Session-Id and Accept: text/event-stream."))
-		return
+// servers returns the enabled servers of the endpoint in a state of its workspace.
+func (st *stream) servers(ws *catalog.Workspace) []*catalog.Server {
+	if st.filter != nil && len(st.filter.lists) == 0 {
+		return nil
 	}
-	s, err := g.sessions.find(by, sid)
-	if err != nil {
-		deny(w, r, err)
-		return
+	list := ws.Servers()
+	if st.ep.server != nil {
+		s, ok := ws.Server(st.ep.server.Slug)
+		if !ok {
+			return nil
+		}
+		list = []*catalog.Server{s}
 	}
-	x := g.begin(w, r, by, ep)
-	defer x.end()
-	x.s, x.rev = s, s.revision
-	st, err := g.openStream(x, nil)
-	if err != nil {
-		deny(w, r, err)
-		return
-	}
-	defer st.leave()
-	streamHeaders(w)
-	_ = http.NewResponseController(w).Flush()
-	st.serve(w, r)
+	return slices.DeleteFunc(slices.Clone(list), func(s *catalog.Server) bool { return !s.Enabled })
 }
 
-// delete ends a legacy session.
-func (g *Gateway) delete(w http.ResponseWriter, r *http.Request, by *access.Principal) {
-	sid := r.Header.Get(mcp.HeaderSessionID)
-	if sid == "" {
-		deny(w, r, errNoHeader)
-		return
+// open watches a server in the background: one that hangs delays no other. The
+// watch it replaces goes on until then, so that nothing is missed and the two
+// share a connection. The caller holds the lock.
+func (st *stream) open(key watchKey, server *catalog.Server, uris []string) {
+	old := st.watches[key]
+	w := &watch{server: server, uris: uris}
+	st.watches[key] = w
+	r := upstream.Request{Server: server, By: st.ep.by, Revision: mcp.LatestModern}
+	if st.session != nil {
+		r.Revision, r.Affinity, r.Client = st.session.revision, st.session.affinity, st.session.client
 	}
-	s, err := g.sessions.find(by, sid)
-	if err != nil {
-		deny(w, r, err)
-		return
-	}
-	g.sessions.end(s)
-	g.Hub.EndSession(s.affinity)
-	w.WriteHeader(http.StatusNoContent)
-}
-
-// watch listens to one server in the background.
-func (st *stream) watch(ctx context.Context, r *upstream.Request, uris []string) {
-	ready := make(chan func(), 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), watchTime)
 		defer cancel()
-		stop, err := st.g.Hub.Watch(ctx, r, uris, func(message []byte, e *mcp.Envelope) { st.hear(r, message, e) })
-		if err != nil {
-			stop = func() {} // the server has no stream; its lists are fetched when they are old
+		tell := func(message []byte, e *mcp.Envelope) { st.hear(key, w, message, e) }
+		var stop func()
+		var err error
+		if key.own {
+			stop, err = st.g.Hub.Watch(ctx, &r, uris, tell)
+		} else {
+			stop, err = st.g.Hub.WatchLists(ctx, server, st.ep.by, tell)
 		}
-		ready <- stop
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		if old != nil {
+			st.close(key, old)
+		}
+		if err != nil {
+			w.failed = time.Now()
+			return
+		}
+		if w.stop = stop; w.ended {
+			go stop()
+		}
 	}()
-	st.stops = append(st.stops, func() { go func() { (<-ready)() }() })
+}
+
+// close ends a watch; the caller holds the lock.
+func (st *stream) close(key watchKey, w *watch) {
+	if st.watches[key] == w {
+		delete(st.watches, key)
+	}
+	w.ended = true
+	if w.stop != nil {
+		go w.stop() // it takes locks of connections that may be telling us something
+	}
+}
+
+// hearOwn watches what belongs to this client alone at a server: its session
+// there, and updates of resources.
+func (st *stream) hearOwn(server *catalog.Server, uris []string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	key := watchKey{server.Key(), true}
+	if w := st.watches[key]; w != nil && w.server.Version == server.Version && slices.Equal(w.uris, uris) {
+		return
+	}
+	select {
+	case <-st.over:
+	default:
+		st.open(key, server, uris)
+	}
+}
+
+// refresh follows changes of the workspace, and tries again what could not be
+// watched.
+func (st *stream) refresh(ctx context.Context, now time.Time) {
+	ws, err := st.g.Resolver.Workspace(ctx, st.ep.by.Organization, st.ep.workspace.ID)
+	if err != nil {
+		return
+	}
+	st.mu.Lock()
+	changed := st.seen != nil && ws != st.seen
+	for key, w := range st.watches {
+		if !w.failed.IsZero() && now.Sub(w.failed) > watchAgain {
+			st.open(key, w.server, w.uris)
+		}
+	}
+	if changed {
+		st.follow(ws)
+	}
+	st.mu.Unlock()
+	if !changed {
+		return
+	}
+	for _, method := range []string{mcp.NotifyToolsChanged, mcp.NotifyPromptsChanged, mcp.NotifyResourcesChanged} {
+		message := mcp.AppendRequest(nil, nil, method, nil)
+		var e mcp.Envelope
+		if mcp.ScanReply(message, &e, mcp.Limits{}) == nil {
+			st.pass(message, &e)
+		}
+	}
 }
 
 // hear takes a message of a server; it must not block.
-func (st *stream) hear(r *upstream.Request, message []byte, e *mcp.Envelope) {
-	switch {
-	case st.filter != nil:
-		if e.Kind != mcp.Notification || !st.filter.wants(e, message) {
-			return
-		}
-		st.push(tag(message, e, st.filter.id))
-	case e.Kind == mcp.Request && st.session != nil:
-		ours := st.session.ask(r.Server, e.ID.Of(message))
+func (st *stream) hear(key watchKey, w *watch, message []byte, e *mcp.Envelope) {
+	listed := e.Method == mcp.NotifyToolsChanged || e.Method == mcp.NotifyPromptsChanged || e.Method == mcp.NotifyResourcesChanged
+	st.mu.Lock()
+	current := w.stop != nil && !w.ended
+	st.mu.Unlock()
+	if key.own == listed || !current {
+		return // changes of lists come by the shared watch, and what a new watch hears too early by the old one
+	}
+	if e.Method == mcp.NotifyResourceUpdated && !matches(w.uris, message, e) {
+		return // another client's
+	}
+	if e.Kind != mcp.Request {
+		st.pass(message, e)
+		return
+	}
+	if st.session == nil {
+		return
+	}
+	ours, err := st.session.ask(question{server: w.server, id: e.ID.Of(message)})
+	if err == nil {
 		st.push(mcp.Splice(nil, message, mcp.Edit{Span: e.ID, With: ours}))
-	case e.Kind == mcp.Notification:
-		st.push(append([]byte(nil), message...))
 	}
 }
 
-// tag marks a notification with the subscription it belongs to.
-func tag(message []byte, e *mcp.Envelope, id []byte) []byte {
-	meta := append(append([]byte(`{"`+mcp.MetaSubscriptionID+`":`), id...), '}')
+// matches reports whether an update is of one of the resources, or of a part
+// of one.
+func matches(uris []string, message []byte, e *mcp.Envelope) bool {
+	uri, err := mcp.String(message, e.URI)
+	return err == nil && slices.ContainsFunc(uris, func(u string) bool {
+		rest, ok := strings.CutPrefix(uri, u)
+		return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(u, "/"))
+	})
+}
+
+// pass queues a notification, as its era has it.
+func (st *stream) pass(message []byte, e *mcp.Envelope) {
 	switch {
-	case !e.Meta.Empty():
-		return mcp.InsertMember(nil, message, e.Meta, mcp.MetaSubscriptionID, id)
-	case !e.Params.Empty():
-		return mcp.InsertMember(nil, message, e.Params, "_meta", meta)
+	case st.filter == nil:
+		st.push(untagged(message, e))
+	case st.filter.wants(e):
+		st.push(tagged(message, e, st.filter.id))
 	}
-	params := append(append([]byte(`{"_meta":`), meta...), '}')
-	return mcp.InsertMember(nil, message, mcp.Root(message), "params", params)
 }
 
 // push queues a message; a client that does not read loses its stream, and
 // asks again when it wants to go on.
 func (st *stream) push(message []byte) {
-	select {
-	case st.queue <- message:
-	default:
+	st.mu.Lock()
+	n := len(st.queue)
+	if n > 0 && bytes.Equal(st.queue[n-1], message) {
+		st.mu.Unlock() // a change that is still to be told
+		return
+	}
+	full := n >= streamQueue || st.size+len(message) > streamBytes
+	if !full {
+		st.queue = append(st.queue, message)
+		st.size += len(message)
+	}
+	st.mu.Unlock()
+	if full {
 		st.end()
+		return
+	}
+	select {
+	case st.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -202,87 +294,66 @@ func (st *stream) end() { st.once.Do(func() { close(st.over) }) }
 // leave takes the stream out of everything that knows it.
 func (st *stream) leave() {
 	st.end()
-	for _, stop := range st.stops {
-		stop()
+	st.mu.Lock()
+	s := st.session
+	for key, w := range st.watches {
+		st.close(key, w)
 	}
-	if st.session != nil {
-		st.session.mu.Lock()
-		delete(st.session.streams, st)
-		st.session.mu.Unlock()
+	st.mu.Unlock()
+	if s != nil {
+		s.mu.Lock()
+		if s.stream == st {
+			s.stream = nil
+		}
+		s.mu.Unlock()
 	}
-	st.g.streams.leave(st.by.ID)
+	st.g.streams.leave(st)
 }
 
-func (st *stream) graceful() bool { return st.server }
-
-// serve writes until the client hangs up, the credential ends, or we stop.
-func (st *stream) serve(w http.ResponseWriter, r *http.Request) {
-	alive := time.NewTicker(keepAlive)
+// serve writes until the client hangs up, the credential ends, or we stop;
+// it reports whether we did.
+func (st *stream) serve(l line, r *http.Request) (stopped bool) {
+	alive := time.NewTicker(st.g.KeepAlive)
 	defer alive.Stop()
 	var expires <-chan time.Time
-	if !st.by.ExpiresAt.IsZero() && st.by.Kind != access.Session {
-		t := time.NewTimer(st.by.ExpiresAt.Sub(st.g.Now()))
+	if by := st.ep.by; !by.ExpiresAt.IsZero() && by.Kind != access.Session {
+		t := time.NewTimer(by.ExpiresAt.Sub(st.g.Now()))
 		defer t.Stop()
 		expires = t.C
 	}
 	for {
+		var err error
 		select {
-		case m := <-st.queue:
-			if st.event(w, m) != nil {
-				return
-			}
+		case <-st.wake:
+			err = st.flush(l)
 		case <-alive.C:
-			soon(w)
-			if _, err := io.WriteString(w, ": keep-alive\n\n"); err != nil {
-				return
-			}
-			_ = http.NewResponseController(w).Flush()
+			err = l.put([]byte(": keep-alive\n\n"))
 		case <-r.Context().Done():
-			return
+			return false
 		case <-st.over:
-			return
-		case <-st.by.Revoked():
-			return
+			return false
+		case <-st.ep.by.Revoked():
+			return false
 		case <-expires:
-			return
+			return false
 		case <-request.Draining(r.Context()):
-			st.server = true
-			return
+			return true
+		}
+		if err != nil {
+			return false
 		}
 	}
 }
 
-func (st *stream) event(w http.ResponseWriter, message []byte) error {
-	soon(w)
-	if _, err := w.Write(appendEvent(nil, "", message)); err != nil {
-		return err
+// flush writes what is in the queue.
+func (st *stream) flush(l line) error {
+	st.mu.Lock()
+	queue := st.queue
+	st.queue, st.size = nil, 0
+	st.mu.Unlock()
+	var out []byte
+	for _, message := range queue {
+		out = appendEvent(out, message)
 	}
-	return http.NewResponseController(w).Flush()
-}
-
-// streamCount bounds the open streams of each principal.
-type streamCount struct {
-	mu   sync.Mutex
-	open map[string]int
-}
-
-func (c *streamCount) enter(id string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open[id] >= maxStreamsEach {
-		return false
-	}
-	if c.open == nil {
-		c.open = map[string]int{}
-	}
-	c.open[id]++
-	return true
-}
-
-func (c *streamCount) leave(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open[id]--; c.open[id] <= 0 {
-		delete(c.open, id)
-	}
+	return l.put(out)
 }

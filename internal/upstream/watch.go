@@ -39,8 +39,11 @@ type stream struct {
 	retry    time.Duration
 	opened   int
 
-	subscribed map[string]bool // resources, in the legacy session below
-	session    *session
+	reading *session // the legacy session whose stream is open
+
+	subscribing sync.Mutex
+	subscribed  map[string]bool // resources, in the legacy session below
+	session     *session
 }
 
 type watcher struct {
@@ -159,11 +162,19 @@ func (s *stream) union() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// refilter opens the stream anew when other resources are asked for.
+// refilter follows other resources being asked for: a legacy server is told in
+// the session, a modern stream is opened anew.
 func (s *stream) refilter(before []string) {
-	if s.renew != nil && !slices.Equal(before, s.union()) {
-		s.renew()
+	resources := s.union()
+	if s.renew == nil || slices.Equal(before, resources) {
+		return
 	}
+	session, ctx := s.reading, s.ctx
+	if session == nil {
+		s.renew()
+		return
+	}
+	s.peer.hub.spawn(func() { s.subscribe(ctx, session) })
 }
 
 var (
@@ -208,7 +219,7 @@ func (s *stream) once() error {
 	case f.Era == mcp.Modern:
 		err = s.listen(ctx, resources)
 	default:
-		err = s.get(ctx, resources)
+		err = s.get(ctx)
 	}
 	if ctx.Err() != nil && s.ctx.Err() == nil {
 		return errRenew
@@ -217,13 +228,15 @@ func (s *stream) once() error {
 }
 
 // get reads the GET stream of a legacy session.
-func (s *stream) get(ctx context.Context, resources []string) error {
+func (s *stream) get(ctx context.Context) error {
 	p := s.peer
 	session, err := p.session(ctx, keyOf(s.r), s.r, time.Now().Add(handshake))
 	if err != nil {
 		return err
 	}
-	s.subscribe(ctx, session, resources)
+	s.setReading(session)
+	defer s.setReading(nil)
+	s.subscribe(ctx, session)
 	fields := slices.Clone(session.fields)
 	s.mu.Lock()
 	if s.last != "" {
@@ -249,9 +262,20 @@ func (s *stream) get(ctx context.Context, resources []string) error {
 	return s.read(resp, session)
 }
 
-// subscribe asks a legacy server for the updates of resources, and for those
-// of others no more. One that it refuses has no updates.
-func (s *stream) subscribe(ctx context.Context, session *session, resources []string) {
+func (s *stream) setReading(session *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = session
+}
+
+// subscribe asks a legacy server for the updates of the resources somebody
+// watches, and for those of others no more. One that it refuses has no updates.
+func (s *stream) subscribe(ctx context.Context, session *session) {
+	s.subscribing.Lock()
+	defer s.subscribing.Unlock()
+	s.mu.Lock()
+	resources := s.union()
+	s.mu.Unlock()
 	if s.session != session {
 		s.session, s.subscribed = session, map[string]bool{}
 	}

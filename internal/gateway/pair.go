@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"headgate/internal/fault"
+	"headgate/internal/mcp"
+)
+
+// pair is a client of 2024-11-05: it hears everything on one stream, which told
+// it the URL to post its messages to. The connection is the session.
+type pair struct {
+	g      *Gateway
+	id     string
+	owner  string
+	stream *stream
+
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	session *session // once it has initialized
+}
+
+const pairQuery = "session"
+
+// pairs are the open ones, by id.
+type pairs struct {
+	mu   sync.RWMutex
+	open map[string]*pair
+}
+
+// find returns the pair that a POST belongs to, nil for none.
+func (all *pairs) find(x *exchange) *pair {
+	id := x.r.URL.Query().Get(pairQuery)
+	all.mu.RLock()
+	defer all.mu.RUnlock()
+	if p := all.open[id]; p != nil && p.owner == x.ep.by.ID {
+		return p
+	}
+	return nil
+}
+
+// pair serves the stream of a pair, until the client hangs up.
+func (g *Gateway) pair(x *exchange) {
+	st, err := g.newStream(x.ep, nil)
+	if err != nil {
+		deny(x.web.w, x.r, err)
+		return
+	}
+	p := &pair{g: g, id: rand.Text(), owner: x.ep.by.ID, stream: st, w: x.web.w}
+	g.pairs.mu.Lock()
+	if g.pairs.open == nil {
+		g.pairs.open = map[string]*pair{}
+	}
+	g.pairs.open[p.id] = p
+	g.pairs.mu.Unlock()
+	defer p.leave()
+	streamHeaders(p.w)
+	address := url.URL{Path: x.r.URL.Path, RawQuery: pairQuery + "=" + p.id}
+	if p.put([]byte("event: endpoint\ndata: "+address.String()+"\n\n")) == nil {
+		st.serve(p, x.r)
+	}
+}
+
+// leave ends the session with its connection.
+func (p *pair) leave() {
+	p.g.pairs.mu.Lock()
+	delete(p.g.pairs.open, p.id)
+	p.g.pairs.mu.Unlock()
+	p.stream.leave()
+	p.mu.Lock()
+	s := p.session
+	p.w = nil
+	p.mu.Unlock()
+	if s != nil {
+		p.g.sessions.end(s)
+		p.g.Hub.EndSession(s.affinity)
+	}
+}
+
+var errGone = errors.New("the client has gone")
+
+// put implements line.
+func (p *pair) put(text []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.w == nil {
+		return errGone
+	}
+	err := write(p.w, text)
+	if err != nil {
+		p.stream.end()
+	}
+	return err
+}
+
+// begin takes the session that initialize has opened.
+func (p *pair) begin(s *session) error {
+	p.mu.Lock()
+	twice := p.session != nil
+	if !twice {
+		p.session = s
+	}
+	p.mu.Unlock()
+	if twice {
+		p.g.sessions.end(s)
+		return mcp.ErrNotMessage.Saying("This connection has been initialized already.")
+	}
+	p.stream.start(s)
+	return nil
+}
+
+// post takes a message: 202 at once, the answer goes to the stream.
+func (p *pair) post(x *exchange) {
+	if err := mcp.Scan(x.body, &x.e, mcp.Limits{}); err != nil {
+		x.misread(err)
+		return
+	}
+	p.mu.Lock()
+	s := p.session
+	p.mu.Unlock()
+	if s != nil {
+		x.s, x.rev = s, s.revision
+	} else if x.e.Method != mcp.MethodInitialize {
+		x.fail(errNoHeader.Saying("Initialize first."))
+		return
+	}
+	w := x.web.w
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusAccepted)
+	_ = http.NewResponseController(w).Flush()
+	x.to = pairAnswer{p}
+	p.g.dispatch(x)
+}
+
+// pairAnswer is the outlet of a message of a pair.
+type pairAnswer struct{ pair *pair }
+
+func (a pairAnswer) event(message []byte)                         { _ = a.pair.put(appendEvent(nil, message)) }
+func (a pairAnswer) answer(_ int, message []byte)                 { a.event(message) }
+func (a pairAnswer) refuse(_ int, message []byte, _ *fault.Error) { a.event(message) }
+func (a pairAnswer) accept()                                      {}
+func (a pairAnswer) streams() bool                                { return true }
+func (a pairAnswer) wait()                                        {}

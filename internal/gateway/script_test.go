@@ -1,0 +1,251 @@
+package gateway_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+const patience = 5 * time.Second
+
+// script is an MCP server that does as a conversation says. It shakes hands by
+// itself, and answers lists that nobody has a line for.
+type script struct {
+	*httptest.Server
+	t            testing.TB
+	modern       bool
+	capabilities string
+	lists        map[string]string // method → result
+	got          chan *incoming
+
+	mu       sync.Mutex
+	streams  []chan string // of those who listen with GET, oldest first
+	sessions map[string]bool
+	next     int
+}
+
+// incoming is one message a script has got.
+type incoming struct {
+	body   string
+	method string
+	header http.Header
+	out    chan outgoing
+	gone   <-chan struct{} // the gateway has hung up
+}
+
+// outgoing is what it says to that. An empty one ends the answer.
+type outgoing struct {
+	body   string
+	status int
+}
+
+func newScript(t testing.TB, modern bool) *script {
+	s := &script{t: t, modern: modern, got: make(chan *incoming, 64), sessions: map[string]bool{}, lists: map[string]string{},
+		capabilities: `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true},"logging":{},"completions":{}}`}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return s
+}
+
+func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet:
+		s.stream(w, r)
+		return
+	case http.MethodDelete:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.sessions, r.Header.Get("Mcp-Session-Id"))
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	var m struct {
+		ID     json.RawMessage
+		Method string
+	}
+	_ = json.Unmarshal(body, &m)
+	if s.shake(w, r, m.ID, m.Method) {
+		return
+	}
+	if list, ok := s.lists[m.Method]; ok {
+		respond(w, m.ID, list)
+		return
+	}
+	in := &incoming{body: string(body), method: m.Method, header: r.Header, out: make(chan outgoing), gone: r.Context().Done()}
+	s.got <- in
+	if m.ID == nil || m.Method == "" {
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	s.say(w, r, in)
+}
+
+// shake does the handshake of the script's era and refuses that of the other.
+func (s *script) shake(w http.ResponseWriter, r *http.Request, id json.RawMessage, method string) bool {
+	speaks := r.Header.Get("MCP-Protocol-Version") == "2026-07-28"
+	switch {
+	case speaks != s.modern && (method != "notifications/initialized"):
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		code := -32000
+		if s.modern {
+			code = -32022
+		}
+		if speaks || method == "initialize" || s.modern {
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":"unsupported protocol version"}}`, id, code)
+			return true
+		}
+		return false
+	case method == "server/discover":
+		respond(w, id, `{"supportedVersions":["2026-07-28"],"capabilities":`+s.capabilities+`,"resultType":"complete","ttlMs":60000,"cacheScope":"public"}`)
+	case method == "initialize":
+		s.mu.Lock()
+		s.next++
+		session := fmt.Sprintf("session-%d", s.next)
+		s.sessions[session] = true
+		s.mu.Unlock()
+		w.Header().Set("Mcp-Session-Id", session)
+		respond(w, id, `{"protocolVersion":"2025-11-25","capabilities":`+s.capabilities+`,"serverInfo":{"name":"script","version":"1"}}`)
+	case method == "notifications/initialized":
+		w.WriteHeader(http.StatusAccepted)
+	case !s.modern && !s.knows(r):
+		http.Error(w, "unknown session", http.StatusNotFound)
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *script) knows(r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[r.Header.Get("Mcp-Session-Id")]
+}
+
+// forget loses every session, as a restart would.
+func (s *script) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.sessions)
+}
+
+// say answers one message: JSON when the answer comes first, else a stream.
+func (s *script) say(w http.ResponseWriter, r *http.Request, in *incoming) {
+	streaming := false
+	for {
+		select {
+		case o := <-in.out:
+			var m struct{ Result, Error json.RawMessage }
+			_ = json.Unmarshal([]byte(o.body), &m)
+			last := m.Result != nil || m.Error != nil || o.body == ""
+			if last && !streaming {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(max(o.status, 200))
+				_, _ = io.WriteString(w, o.body)
+				return
+			}
+			if !streaming {
+				streaming = true
+				w.Header().Set("Content-Type", "text/event-stream")
+			}
+			if o.body != "" {
+				fmt.Fprintf(w, "event: message\ndata: %s\n\n", o.body)
+				w.(http.Flusher).Flush()
+			}
+			if last {
+				return
+			}
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func (s *script) stream(w http.ResponseWriter, r *http.Request) {
+	if s.modern {
+		http.Error(w, "no GET", http.StatusMethodNotAllowed)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	w.(http.Flusher).Flush()
+	own := make(chan string, 16)
+	s.mu.Lock()
+	s.streams = append(s.streams, own)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.streams = slices.DeleteFunc(s.streams, func(c chan string) bool { return c == own })
+	}()
+	for {
+		select {
+		case m := <-own:
+			fmt.Fprintf(w, "data: %s\n\n", m)
+			w.(http.Flusher).Flush()
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// pushes says something on every open stream, or on the newest alone, once
+// there are as many as that.
+func (s *script) pushes(message string, least int, newest bool) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		s.mu.Lock()
+		n := len(s.streams)
+		if n >= least {
+			from := 0
+			if newest {
+				from = n - 1
+			}
+			for _, c := range s.streams[from:] {
+				c <- message
+			}
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		if time.Now().After(end) {
+			s.t.Fatalf("%d streams are open, not %d", n, least)
+		}
+	}
+}
+
+// gets returns the next message, which must come soon.
+func (s *script) gets() *incoming {
+	s.t.Helper()
+	select {
+	case in := <-s.got:
+		return in
+	case <-time.After(patience):
+		s.t.Fatal("the server got nothing")
+		return nil
+	}
+}
+
+// sends says something in answer to a message.
+func (in *incoming) sends(t testing.TB, body string, status int) {
+	t.Helper()
+	select {
+	case in.out <- outgoing{body, status}:
+	case <-time.After(patience):
+		t.Fatalf("nobody waits for %s", body)
+	}
+}
+
+func respond(w http.ResponseWriter, id json.RawMessage, result string) {
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, id, result)
+}
