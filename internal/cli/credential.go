@@ -20,10 +20,10 @@ const margin = 30 * time.Second
 
 // api returns a client of the server with the user's credential.
 func (x *env) api() (*client.Client, error) {
-	return x.clientOf(x.baseURL())
-}
-
-func (x *env) clientOf(base string) (*client.Client, error) {
+	base := x.baseURL()
+	if _, err := x.client(base); err != nil { // a URL that is none has no credential either
+		return nil, err
+	}
 	source, err := x.credential(base)
 	if err != nil {
 		return nil, err

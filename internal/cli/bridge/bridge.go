@@ -55,6 +55,7 @@ type flight struct {
 	listens   bool // it ends only when somebody hangs up
 	cancelled bool
 	cancel    context.CancelFunc
+	done      chan struct{}
 }
 
 // Run relays until the input ends or ctx does. When ctx ends first, a read of
@@ -151,12 +152,13 @@ func (b *bridge) scan(m *message) error {
 // request starts a request; its answer comes when it comes.
 func (b *bridge) request(ctx context.Context, m *message) {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &flight{modern: m.modern, listens: m.e.Method == mcp.MethodSubscriptionsListen, cancel: cancel}
+	f := &flight{modern: m.modern, listens: m.e.Method == mcp.MethodSubscriptionsListen, cancel: cancel, done: make(chan struct{})}
 	if !b.depart(m, f) {
 		cancel()
 		return
 	}
 	b.work.Go(func() {
+		defer close(f.done)
 		defer cancel()
 		err := b.relay(ctx, m)
 		if b.arrive(m, f) || m.answered || m.batch && err == nil || b.whole.Err() != nil {
@@ -168,6 +170,9 @@ func (b *bridge) request(ctx context.Context, m *message) {
 		b.Log("%s", messageOf(err))
 		b.write(mcp.AppendError(nil, m.id, mcp.RPCCode(err), messageOf(err), nil))
 	})
+	if m.e.Method == mcp.MethodInitialize {
+		<-f.done // what a hasty client sends next needs the session
+	}
 }
 
 // depart notes a request in flight. It refuses one too many, and an id that is
