@@ -8,10 +8,12 @@ import (
 	"headgate/internal/db"
 )
 
-const columns = `id, organization_id, slug, name, is_default, status, reason, created_at, updated_at`
+const columns = `id, organization_id, slug, name, is_default, status, reason, parent_id, role, description, runtime, tier, model, template, paused_by, created_at, updated_at, removed_at`
 
 func (w *Workspace) fields() []any {
-	return []any{&w.ID, &w.Organization, &w.Slug, &w.Name, &w.Default, &w.Status, (*db.Text)(&w.Reason), (*db.Time)(&w.CreatedAt), (*db.Time)(&w.UpdatedAt)}
+	return []any{&w.ID, &w.Organization, &w.Slug, &w.Name, &w.Default, &w.Status, (*db.Text)(&w.Reason), (*db.Text)(&w.Parent), (*db.Text)(&w.Role),
+		(*db.Text)(&w.Description), &w.Runtime, &w.Tier, (*db.Text)(&w.Model), (*db.Text)(&w.Template), (*db.Text)(&w.PausedBy),
+		(*db.Time)(&w.CreatedAt), (*db.Time)(&w.UpdatedAt), (*db.Time)(&w.RemovedAt)}
 }
 
 func list(ctx context.Context, q db.Querier, organization string) ([]Workspace, error) {
@@ -22,19 +24,40 @@ func list(ctx context.Context, q db.Querier, organization string) ([]Workspace, 
 	return all, nil
 }
 
-func insert(ctx context.Context, tx *db.Tx, w Workspace) error {
-	_, err := db.Exec(ctx, tx, `INSERT INTO workspaces (id, organization_id, slug, name, is_default, status, runtime, tier, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, 'builtin', 1, $7, $7)`,
-		w.ID, w.Organization, w.Slug, w.Name, w.Default, string(w.Status), w.CreatedAt.UnixMilli())
+func removed(ctx context.Context, q db.Querier, organization, workspace string) (Workspace, error) {
+	w, err := db.One(ctx, q, (*Workspace).fields, `SELECT `+columns+` FROM workspaces WHERE organization_id = $1 AND id = $2 AND removed_at IS NOT NULL`, organization, workspace)
+	if errors.Is(err, db.ErrNone) {
+		return Workspace{}, ErrNotFound
+	}
+	return w, err
+}
+
+func insert(ctx context.Context, tx *db.Tx, w Workspace, instructions string) error {
+	_, err := db.Exec(ctx, tx, `INSERT INTO workspaces (id, organization_id, slug, name, is_default, status, parent_id, role, description, runtime, tier, model, template, instructions, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)`,
+		w.ID, w.Organization, w.Slug, w.Name, w.Default, string(w.Status), db.Null(w.Parent), db.Null(w.Role), db.Null(w.Description), string(w.Runtime), w.Tier,
+		db.Null(w.Model), db.Null(w.Template), db.Null(instructions), w.CreatedAt.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("insert workspace: %w", err)
 	}
 	return nil
 }
 
-// update writes the status of a workspace that still has the old one.
-func update(ctx context.Context, tx *db.Tx, w Workspace, from Status) (int64, error) {
-	return db.Exec(ctx, tx, `UPDATE workspaces SET status = $4, reason = $5, updated_at = $6 WHERE organization_id = $1 AND id = $2 AND status = $3 AND removed_at IS NULL`,
-		w.Organization, w.ID, string(from), string(w.Status), db.Null(w.Reason), w.UpdatedAt.UnixMilli())
+// save writes everything of a live workspace that can change but its instructions.
+func save(ctx context.Context, tx *db.Tx, w Workspace) error {
+	n, err := db.Exec(ctx, tx, `UPDATE workspaces SET slug = $3, name = $4, status = $5, reason = $6, parent_id = $7, role = $8, description = $9, tier = $10, model = $11,
+		paused_by = $12, updated_at = $13 WHERE organization_id = $1 AND id = $2 AND removed_at IS NULL`,
+		w.Organization, w.ID, w.Slug, w.Name, string(w.Status), db.Null(w.Reason), db.Null(w.Parent), db.Null(w.Role), db.Null(w.Description), w.Tier, db.Null(w.Model),
+		db.Null(w.PausedBy), w.UpdatedAt.UnixMilli())
+	if err == nil && n == 0 {
+		return ErrNotFound
+	}
+	return err
+}
+
+func saveInstructions(ctx context.Context, tx *db.Tx, w Workspace, text string) error {
+	_, err := db.Exec(ctx, tx, `UPDATE workspaces SET instructions = $3 WHERE organization_id = $1 AND id = $2 AND removed_at IS NULL`, w.Organization, w.ID, db.Null(text))
+	return err
 }
 
 func tenantOf(ctx context.Context, q db.Querier, organization string) (string, error) {
@@ -43,4 +66,14 @@ func tenantOf(ctx context.Context, q db.Querier, organization string) (string, e
 		return "", ErrNotFound.Saying("There is no such organization, or it is not yours.")
 	}
 	return tenant, err
+}
+
+// lock makes changes of one organization's workspaces take turns. SQLite has
+// one writer anyway.
+func lock(ctx context.Context, tx *db.Tx, organization string) error {
+	if tx.Engine() != db.PostgreSQL {
+		return nil
+	}
+	_, err := db.Exec(ctx, tx, `SELECT pg_advisory_xact_lock(hashtextextended('workspaces:' || $1, 0))`, organization)
+	return err
 }

@@ -2,27 +2,38 @@ package workspace
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"headgate/internal/access"
 	"headgate/internal/activity"
 	"headgate/internal/db"
 	"headgate/internal/id"
+	"headgate/internal/jobs"
 )
 
 // Status is where a workspace stands in its life.
 type Status string
 
-// The statuses that exist so far.
+// The statuses. A removed workspace is a tombstone; a purged one is an empty one.
 const (
-	Online Status = "online"
-	Paused Status = "paused"
+	Provisioning Status = "provisioning"
+	Online       Status = "online"
+	Paused       Status = "paused"
+	Failed       Status = "failed"
+	Removed      Status = "removed"
+	Purged       Status = "purged"
+)
+
+// Runtime says where the agents of a workspace run.
+type Runtime string
+
+// The runtimes. The agents of an external workspace run elsewhere and connect
+// with its key.
+const (
+	Builtin  Runtime = "builtin"
+	External Runtime = "external"
 )
 
 // Workspace is one workspace.
@@ -34,14 +45,29 @@ type Workspace struct {
 	Default      bool
 	Status       Status
 	Reason       string // of the status, for people
+	Parent       string
+	Role         string // what it is for, in its owner's words
+	Description  string
+	Runtime      Runtime
+	Tier         int64
+	Model        string
+	Template     string // what it was made of
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	RemovedAt    time.Time
+
+	PausedBy string // the workspace whose pause this one shares; its own id when paused itself
 }
 
 // Usable returns nil when the workspace takes calls, and why not otherwise.
 func (w *Workspace) Usable() error {
-	if w.Status == Paused {
+	switch w.Status {
+	case Paused:
 		return ErrPaused
+	case Failed:
+		return ErrFailed
+	case Removed, Purged:
+		return ErrGone
 	}
 	return nil
 }
@@ -52,13 +78,24 @@ type Spec struct {
 	Name         string
 	Slug         string // "": made from the name
 	Default      bool
+	Parent       string // an id or a slug
+	Role         string
+	Description  string
+	Runtime      Runtime // "": Builtin
+	Tier         int64   // 0: DefaultTier, the highest for a default workspace
+	Model        string
+	Instructions string // for its agents
+	Template     string
 }
 
 // The bounds of one organization.
 const (
-	maxName       = 100
-	maxSlug       = 32
-	maxWorkspaces = 1000
+	maxName         = 100
+	maxSlug         = 32
+	maxWorkspaces   = 1000
+	maxDepth        = 8
+	maxReason       = 500
+	maxInstructions = 32 << 10
 )
 
 // Service is the domain of workspaces.
@@ -66,6 +103,7 @@ type Service struct {
 	store *db.Store
 	now   func() time.Time
 	known *memory
+	hooks hooks
 }
 
 // New returns the service. From then on it hears of the store's changes.
@@ -75,22 +113,31 @@ func New(store *db.Store, now func() time.Time) *Service {
 	return s
 }
 
-// Create makes a workspace in the caller's transaction.
+// Provision is Create in a transaction of its own.
+func (s *Service) Provision(ctx context.Context, by *access.Principal, spec Spec) (w Workspace, err error) {
+	err = s.store.Tx(ctx, func(tx *db.Tx) error {
+		w, err = s.Create(ctx, tx, by, spec)
+		return err
+	})
+	return w, err
+}
+
+// Create makes a workspace in the caller's transaction. A default workspace is
+// online at once; others are provisioning until Ready has looked at them.
 func (s *Service) Create(ctx context.Context, tx *db.Tx, by *access.Principal, spec Spec) (Workspace, error) {
-	if !validName(spec.Name) {
-		return Workspace{}, ErrName
-	}
-	if spec.Slug != "" && !ValidSlug(spec.Slug) {
-		return Workspace{}, ErrSlug
+	if err := spec.check(); err != nil {
+		return Workspace{}, err
 	}
 	if err := permit(by, spec.Organization); err != nil {
 		return Workspace{}, err
 	}
-	now := s.now().UTC().Truncate(time.Millisecond)
-	w := Workspace{ID: id.New("ws"), Organization: spec.Organization, Slug: spec.Slug, Name: spec.Name, Default: spec.Default, Status: Online, CreatedAt: now, UpdatedAt: now}
-	// First the event: its lock on the tenant's chain makes creators take
-	// turns, so that what is free below is still free at the insert.
-	if err := record(ctx, tx, by, w, "workspace.create", map[string]any{"name": w.Name}); err != nil {
+	now := s.moment()
+	w := Workspace{ID: id.New("ws"), Organization: spec.Organization, Slug: spec.Slug, Name: spec.Name, Default: spec.Default, Status: Provisioning,
+		Role: spec.Role, Description: spec.Description, Runtime: spec.Runtime, Tier: spec.Tier, Model: spec.Model, Template: spec.Template, CreatedAt: now, UpdatedAt: now}
+	if w.Default {
+		w.Status = Online
+	}
+	if err := lock(ctx, tx, spec.Organization); err != nil {
 		return Workspace{}, err
 	}
 	others, err := list(ctx, tx, spec.Organization)
@@ -100,11 +147,54 @@ func (s *Service) Create(ctx context.Context, tx *db.Tx, by *access.Principal, s
 	if err := settle(&w, others); err != nil {
 		return Workspace{}, err
 	}
-	if err := insert(ctx, tx, w); err != nil {
+	if spec.Parent != "" {
+		if err := adopt(&w, others, spec.Parent); err != nil {
+			return Workspace{}, err
+		}
+	}
+	if err := insert(ctx, tx, w, spec.Instructions); err != nil {
 		return Workspace{}, err
 	}
 	announce(tx, w)
-	return w, nil
+	if w.Status == Provisioning {
+		if err := s.begin(ctx, tx, w); err != nil {
+			return Workspace{}, err
+		}
+	}
+	return w, record(ctx, tx, by, w, "workspace.create", map[string]any{"name": w.Name, "template": w.Template, "parent": w.Parent})
+}
+
+// check holds a spec to the rules that need no store, and fills in its defaults.
+func (spec *Spec) check() error {
+	if !validName(spec.Name) {
+		return ErrName
+	}
+	if spec.Slug != "" && !ValidSlug(spec.Slug) {
+		return ErrSlug
+	}
+	if spec.Runtime == "" {
+		spec.Runtime = Builtin
+	}
+	if spec.Runtime != Builtin && spec.Runtime != External {
+		return ErrRuntime
+	}
+	if spec.Tier == 0 {
+		if spec.Tier = DefaultTier; spec.Default {
+			spec.Tier = MaxTier
+		}
+	}
+	if _, err := PresetOf(spec.Tier); err != nil {
+		return err
+	}
+	for _, t := range []struct {
+		field, text string
+		limit       int
+	}{{"role", spec.Role, 100}, {"description", spec.Description, 1000}, {"model", spec.Model, 200}, {"template", spec.Template, 100}, {"instructions", spec.Instructions, maxInstructions}} {
+		if err := checkText(t.field, t.text, t.limit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle gives w a name and a slug that none of the others has.
@@ -134,19 +224,87 @@ func settle(w *Workspace, others []Workspace) error {
 	return nil
 }
 
-// Get returns the organization's workspace of that slug or id.
+// adopt gives w a parent of the others: not itself, none below it, not too deep.
+func adopt(w *Workspace, others []Workspace, ref string) error {
+	parent, ok := find(others, ref)
+	if !ok {
+		return ErrParent
+	}
+	depth := 1
+	for at := parent; ; depth++ {
+		if at.ID == w.ID || depth >= maxDepth {
+			return ErrParent
+		}
+		if at.Parent == "" {
+			break
+		}
+		if at, ok = find(others, at.Parent); !ok {
+			break
+		}
+	}
+	if depth+height(others, w.ID) >= maxDepth {
+		return ErrParent
+	}
+	w.Parent = parent.ID
+	return nil
+}
+
+// height is how many levels lie below a workspace.
+func height(all []Workspace, of string) int {
+	h := 0
+	for _, w := range all {
+		if w.Parent == of {
+			h = max(h, 1+height(all, w.ID))
+		}
+	}
+	return h
+}
+
+// below returns the descendants of a workspace, parents before children.
+func below(all []Workspace, of string) []Workspace {
+	var found []Workspace
+	for _, w := range all {
+		if w.Parent == of {
+			found = append(append(found, w), below(all, w.ID)...)
+		}
+	}
+	return found
+}
+
+// find returns the workspace of that slug or id.
+func find(all []Workspace, ref string) (Workspace, bool) {
+	canonical, isID := id.Parse("ws", ref)
+	for _, w := range all {
+		if w.Slug == ref || isID && w.ID == canonical {
+			return w, true
+		}
+	}
+	return Workspace{}, false
+}
+
+// Get returns the organization's workspace of that slug or id, and ErrGone for
+// the id of a removed one.
 func (s *Service) Get(ctx context.Context, organization, ref string) (Workspace, error) {
 	all, err := s.all(ctx, organization)
 	if err != nil {
 		return Workspace{}, err
 	}
-	canonical, isID := id.Parse("ws", ref)
-	for _, w := range all {
-		if w.Slug == ref || isID && w.ID == canonical {
-			return w, nil
-		}
+	if w, ok := find(all, ref); ok {
+		return w, nil
 	}
-	return Workspace{}, ErrNotFound
+	if _, err := s.Tombstone(ctx, organization, ref); err != nil {
+		return Workspace{}, err
+	}
+	return Workspace{}, ErrGone
+}
+
+// Tombstone returns what is left of a removed workspace.
+func (s *Service) Tombstone(ctx context.Context, organization, ref string) (Workspace, error) {
+	canonical, isID := id.Parse("ws", ref)
+	if !isID {
+		return Workspace{}, ErrNotFound
+	}
+	return removed(ctx, s.store, organization, canonical)
 }
 
 // Default returns the organization's default workspace.
@@ -169,50 +327,33 @@ func (s *Service) List(ctx context.Context, organization string) ([]Workspace, e
 	return slices.Clone(all), err
 }
 
-// Pause stops a workspace from taking calls; reason is for people.
-func (s *Service) Pause(ctx context.Context, by *access.Principal, organization, ref, reason string) (Workspace, error) {
-	return s.turn(ctx, by, organization, ref, Online, Paused, reason)
+// In is List in the caller's transaction, which it makes the only one that
+// changes the organization's workspaces.
+func (s *Service) In(ctx context.Context, tx *db.Tx, organization string) ([]Workspace, error) {
+	if err := lock(ctx, tx, organization); err != nil {
+		return nil, err
+	}
+	return list(ctx, tx, organization)
 }
 
-// Resume lets a paused workspace take calls again.
-func (s *Service) Resume(ctx context.Context, by *access.Principal, organization, ref string) (Workspace, error) {
-	return s.turn(ctx, by, organization, ref, Paused, Online, "")
+// Below returns the descendants of a workspace, parents before their children.
+func (s *Service) Below(ctx context.Context, w Workspace) ([]Workspace, error) {
+	all, err := s.all(ctx, w.Organization)
+	return below(all, w.ID), err
 }
 
-func (s *Service) turn(ctx context.Context, by *access.Principal, organization, ref string, from, to Status, reason string) (w Workspace, err error) {
-	if err := permit(by, organization); err != nil {
-		return Workspace{}, err
-	}
-	if w, err = s.Get(ctx, organization, ref); err != nil {
-		return Workspace{}, err
-	}
-	w.Status, w.Reason, w.UpdatedAt = to, cut(reason, 500), s.now().UTC().Truncate(time.Millisecond)
-	err = s.store.Tx(ctx, func(tx *db.Tx) error {
-		n, err := update(ctx, tx, w, from)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return wrongStatus(ctx, tx, w)
-		}
-		announce(tx, w)
-		return record(ctx, tx, by, w, map[Status]string{Paused: "workspace.pause", Online: "workspace.resume"}[to], map[string]any{"reason": reason})
-	})
-	return w, err
+// Instructions returns what a workspace's agents are told.
+func (s *Service) Instructions(ctx context.Context, w Workspace) (string, error) {
+	text, err := db.Value[db.Text](ctx, s.store, `SELECT instructions FROM workspaces WHERE organization_id = $1 AND id = $2`, w.Organization, w.ID)
+	return string(text), err
 }
 
-// wrongStatus says why w could not take its new status.
-func wrongStatus(ctx context.Context, tx *db.Tx, w Workspace) error {
-	_, err := db.Value[string](ctx, tx, `SELECT status FROM workspaces WHERE organization_id = $1 AND id = $2 AND removed_at IS NULL`, w.Organization, w.ID)
-	switch {
-	case errors.Is(err, db.ErrNone):
-		return ErrNotFound
-	case err != nil:
-		return err
-	case w.Status == Paused:
-		return ErrPaused.Saying("This workspace is paused already.")
-	}
-	return ErrNotPaused
+func (s *Service) moment() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
+
+// begin sets a workspace on its way to Ready.
+func (s *Service) begin(ctx context.Context, tx *db.Tx, w Workspace) error {
+	_, err := jobs.Enqueue(ctx, tx, Start{Organization: w.Organization, Workspace: w.ID}, jobs.InsertOpts{UniqueKey: w.ID + w.UpdatedAt.Format(time.RFC3339Nano)})
+	return err
 }
 
 func permit(by *access.Principal, organization string) error {
@@ -238,51 +379,4 @@ func record(ctx context.Context, tx *db.Tx, by *access.Principal, w Workspace, a
 	return activity.Record(ctx, tx, by, activity.Event{
 		Tenant: tenant, Organization: w.Organization, Workspace: w.ID, Action: action, TargetType: "workspace", TargetID: w.ID, Details: details,
 	})
-}
-
-// ValidSlug reports whether s is a slug: [a-z0-9][a-z0-9-]{0,31}.
-func ValidSlug(s string) bool {
-	if s == "" || len(s) > maxSlug || s[0] == '-' {
-		return false
-	}
-	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
-}
-
-// slugOf makes a slug of a name; a number at its end survives the cut.
-func slugOf(name string) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(name) {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			b.WriteRune(r)
-		} else if s := b.String(); s != "" && s[len(s)-1] != '-' {
-			b.WriteByte('-')
-		}
-	}
-	slug := strings.Trim(b.String(), "-")
-	if slug == "" {
-		slug = "workspace"
-	}
-	if len(slug) > maxSlug {
-		head, tail := slug[:maxSlug], ""
-		if i := strings.LastIndexByte(slug, '-'); len(slug)-i <= 6 {
-			tail = slug[i:]
-		}
-		slug = strings.TrimRight(head[:maxSlug-len(tail)], "-") + tail
-	}
-	return slug
-}
-
-func validName(name string) bool {
-	if !utf8.ValidString(name) || utf8.RuneCountInString(name) > maxName || strings.TrimSpace(name) == "" {
-		return false
-	}
-	return strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
-}
-
-// cut returns at most n characters of s.
-func cut(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return string(r[:n])
-	}
-	return s
 }

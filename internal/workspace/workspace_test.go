@@ -184,24 +184,3 @@ func TestMemory(t *testing.T) {
 		})
 	})
 }
-
-func TestPause(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
-		org := w.admin.Organization
-		ws := testkit.Must(w.create(w.admin, workspace.Spec{Name: "One"}))(t)
-		testkit.Must0(t, ws.Usable())
-		_, err := w.Resume(t.Context(), w.admin, org, ws.ID)
-		testkit.Fault(t, err, "workspace.not_paused")
-		testkit.Must(w.Pause(t.Context(), w.admin, org, ws.Slug, "cleaning"))(t)
-		got := testkit.Must(w.Get(t.Context(), org, ws.ID))(t)
-		testkit.Equal(t, got.Reason, "cleaning")
-		testkit.Fault(t, got.Usable(), "workspace.paused")
-		_, err = w.Pause(t.Context(), w.admin, org, ws.ID, "")
-		testkit.Fault(t, err, "workspace.paused")
-		testkit.Must(w.Resume(t.Context(), w.admin, org, ws.ID))(t)
-		got = testkit.Must(w.Get(t.Context(), org, ws.ID))(t)
-		testkit.Must0(t, got.Usable())
-		actions := testkit.Must(db.All(t.Context(), w.store, func(s *string) []any { return []any{s} }, `SELECT action FROM events WHERE target_id = $1 ORDER BY seq`, ws.ID))(t)
-		testkit.Equal(t, actions, []string{"workspace.create", "workspace.pause", "workspace.resume"})
-	})
-}
