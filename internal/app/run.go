@@ -42,6 +42,9 @@ func (a *App) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	// Building the doors' documents leaves tens of megabytes behind; an idle
+	// Headgate should not keep them.
+	debug.FreeOSMemory()
 	a.ready.up.Store(true)
 	err := a.Server.Run(ctx)
 	a.ready.up.Store(false)
