@@ -23,6 +23,7 @@ type CallFilter struct {
 	User         string // whose calls
 	Principal    string // by which key or session
 	Account      string
+	Personal     string // a person's account, by the index of those
 	Workspace    string
 	Server       string
 	Service      string
@@ -56,6 +57,12 @@ func (f *CallFilter) texts() []textCondition {
 		{"user_id", f.User, func(l *Line) string { return l.User }},
 		{"principal", f.Principal, func(l *Line) string { return l.Principal }},
 		{"account_id", f.Account, func(l *Line) string { return l.Account }},
+		{"personal_account", f.Personal, func(l *Line) string {
+			if l.Personal {
+				return l.Account
+			}
+			return ""
+		}},
 		{"workspace_id", f.Workspace, func(l *Line) string { return l.Workspace }},
 		{"server_id", f.Server, func(l *Line) string { return l.Server }},
 		{"service_id", f.Service, func(l *Line) string { return l.Service }},
@@ -215,6 +222,30 @@ type Use struct {
 	Calls, Errors, BackendErrors int64
 	Cost, Charged                int64
 	AverageLatency               time.Duration
+}
+
+// Spending is what calls of one tool cost a person in a period, and in its
+// last part.
+type Spending struct {
+	Name                    string
+	Calls, Charged, Success int64
+	Latency                 time.Duration // of all together
+	LateCalls, LateCharged  int64
+}
+
+// Spendings sums up the tool calls that a person's account paid since a moment,
+// by name, the most called first. late is when the last part begins.
+func Spendings(ctx context.Context, q db.Querier, account string, since, late time.Time) ([]Spending, error) {
+	list, err := db.All(ctx, q, func(s *Spending) []any {
+		return []any{&s.Name, &s.Calls, &s.Charged, &s.Success, (*micros)(&s.Latency), &s.LateCalls, &s.LateCharged}
+	}, `SELECT name, COUNT(*), CAST(SUM(credits_charged) AS BIGINT), COUNT(*) FILTER (WHERE success), CAST(SUM(duration_us) AS BIGINT),
+			COUNT(*) FILTER (WHERE created_at >= $3), CAST(COALESCE(SUM(credits_charged) FILTER (WHERE created_at >= $3), 0) AS BIGINT)
+		FROM calls WHERE personal_account = $1 AND id >= $4 AND created_at >= $2 AND operation = 'tools/call' GROUP BY name ORDER BY COUNT(*) DESC, name LIMIT $5`,
+		account, since.UnixMilli(), late.UnixMilli(), firstID(since.Add(-idSlack)), int64(maxUses))
+	if err != nil {
+		return nil, fmt.Errorf("sum up an account's calls: %w", err)
+	}
+	return list, nil
 }
 
 // maxUses bounds a summary by tool.

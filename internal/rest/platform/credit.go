@@ -30,7 +30,7 @@ type Account struct {
 }
 
 func (a *api) accountOf(c credit.Account) Account {
-	return Account{c.ID, c.Number, c.Organization, c.User, c.Balance(), c.Monthly, c.Purchased, c.Leased, c.Allocation, rest.At(credit.NextGrant(a.Now())), c.Tier,
+	return Account{c.ID, c.Number, c.Organization, c.User, c.Balance(), c.Monthly, c.Purchased, c.Held, c.Allocation, rest.At(credit.NextGrant(a.Now())), c.Tier,
 		c.Active, c.AllowRawRecords, c.TotalCalls, c.TotalUsed, rest.At(c.CreatedAt)}
 }
 

@@ -13,8 +13,18 @@ var (
 	errNoTool     = fault.New(fault.NotFound, "platform.no_tool", "The service has no such tool. List its tools (GET /v1/mcp/tools).")
 	errNoPrompt   = fault.New(fault.NotFound, "platform.no_prompt", "The service has no such prompt. List its prompts (GET /v1/mcp/prompts).")
 	errNoResource = fault.New(fault.NotFound, "platform.no_resource", "The service has no resource or template of this name. List them (GET /v1/mcp/resources).")
+	errAddress    = fault.New(fault.Invalid, "platform.address", "This address cannot be used.")
 	errNoPack     = fault.New(fault.NotFound, "platform.no_pack", "There is no such credit pack. List them (GET /v1/admin/credit-packs).")
 )
+
+// address turns the refusal of a server's address, which is worded as if the
+// server had been called, into one of what was sent.
+func address(err error) error {
+	if f := fault.Of(err); f != nil && f.Kind == fault.Upstream {
+		return errAddress.Saying("%s", f.Message).Because(err)
+	}
+	return err
+}
 
 // codes are the words of single faults where the kind's word is not the right
 // one.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"headgate/internal/identity"
 	"headgate/internal/quota"
 	"headgate/internal/rest"
+	"headgate/internal/rest/meter"
 	"headgate/internal/seal"
 	"headgate/internal/server/request"
 	"headgate/internal/tenancy"
@@ -75,12 +75,6 @@ type api struct {
 
 // New returns the door.
 func New(o Options) *rest.Door {
-	if o.Addresses == (quota.Limit{}) {
-		o.Addresses = quota.Limit{PerMinute: 300, Burst: 100}
-	}
-	if o.Operators == (quota.Limit{}) {
-		o.Operators = quota.Limit{PerMinute: 6000, Burst: 1000}
-	}
 	if o.Packs == nil {
 		o.Packs = credit.DefaultPacks
 	}
@@ -95,7 +89,7 @@ func New(o Options) *rest.Door {
 		Credentials: rest.Credentials{Prefixes: keyPrefixes(nil), Cookie: Cookie},
 
 		Authenticate: a.authenticate,
-		Limit:        a.limit,
+		Limit:        meter.Meter{Limiter: o.Limiter, Tenancy: o.Tenancy, Addresses: o.Addresses, Operators: o.Operators}.Limit,
 		Failed:       a.failed,
 		Idempotency:  o.Idempotency,
 		Sealer:       o.Keys,
@@ -139,35 +133,6 @@ func (a *api) authenticate(r *http.Request, c rest.Credential) (*access.Principa
 		return nil, errOtherDoor
 	}
 	return a.APIKeys.Authenticate(r.Context(), c.Value, request.ClientAddr(r.Context()))
-}
-
-// limit takes a request from the rate of its principal's plan, in the bucket
-// that calls are counted in too, or of its address.
-func (a *api) limit(r *http.Request, p *access.Principal) (rest.Quota, error) {
-	key, rate := "", a.Operators
-	switch {
-	case p == nil:
-		key, rate = "address:"+network(request.ClientAddr(r.Context())), a.Addresses
-	case p.Organization == "":
-		key = p.ID
-	default:
-		plan, err := a.Tenancy.PlanOf(r.Context(), p.Organization)
-		if err != nil {
-			return rest.Quota{}, err
-		}
-		key, rate = p.ID, quota.Limit{PerMinute: plan.RatePerMinute, Burst: plan.Burst}
-	}
-	d := a.Limiter.Take(key, rate)
-	return rest.Quota{Limit: d.Limit, Remaining: d.Remaining, Reset: d.Reset}, d.Err()
-}
-
-// network is what counts as one source: an IPv4 address or an IPv6 /64.
-func network(ip netip.Addr) string {
-	ip = ip.Unmap().WithZone("")
-	if ip.Is6() {
-		return netip.PrefixFrom(ip, 64).Masked().String()
-	}
-	return ip.String()
 }
 
 // failed writes the error log.

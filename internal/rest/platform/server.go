@@ -222,7 +222,7 @@ func (a *api) createServer(ctx context.Context, in *createServer) (*rest.OK[serv
 	if err == nil {
 		rest.SetHeader(ctx, "Location", "/v1/mcp/servers/"+d.ID)
 	}
-	return a.answerServer(ctx, d, err)
+	return a.answerServer(ctx, d, address(err))
 }
 
 func (a *api) getServer(ctx context.Context, in *ByServer) (*rest.OK[serverData, rest.Meta], error) {
@@ -243,7 +243,7 @@ func (a *api) updateServer(ctx context.Context, in *updateServer) (*rest.OK[serv
 		}
 	}
 	d, err := a.Catalog.UpdateServer(ctx, rest.Principal(ctx), in.ID, ch)
-	return a.answerServer(ctx, d, err)
+	return a.answerServer(ctx, d, address(err))
 }
 
 // millis is a number of milliseconds; one that no duration holds becomes one

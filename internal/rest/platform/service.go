@@ -242,7 +242,7 @@ func (a *api) createService(ctx context.Context, in *createService) (*rest.OK[se
 	input.Transport = catalog.Transport(in.Body.Transport)
 	s, err := a.Catalog.CreateService(ctx, by, input)
 	if err != nil {
-		return nil, err
+		return nil, address(err)
 	}
 	rest.SetHeader(ctx, "Location", "/v1/mcp/services/"+s.ID)
 	return ok(serviceData{serviceDetailOf(by, s)}, "")
@@ -252,7 +252,7 @@ func (a *api) updateService(ctx context.Context, in *updateService) (*rest.OK[se
 	by := rest.Principal(ctx)
 	s, err := a.Catalog.UpdateService(ctx, by, in.ID, in.Body.change(in.Body.Slug, in.Body.URL))
 	if err != nil {
-		return nil, err
+		return nil, address(err)
 	}
 	return ok(serviceData{serviceDetailOf(by, s)}, "")
 }
