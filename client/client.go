@@ -8,8 +8,8 @@
 // The envelope is taken off: a method returns data and meta, and failures as
 // *Error. Methods never repeat a request and are safe for concurrent use.
 //
-// client.go, errors.go and stream.go are written by hand; operations.go and
-// types.go are generated (make gen).
+// client.go, errors.go and stream.go are written by hand; operations.go,
+// params.go and types.go are generated (make gen).
 package client
 
 import (

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"headgate/internal/rest"
+	"headgate/internal/rest/account"
 	"headgate/internal/rest/platform"
 )
 
@@ -19,6 +20,7 @@ type target struct {
 func doors() []target {
 	return []target{
 		{"platform", platform.New(platform.Options{Idempotency: noStore{}}), "client"},
+		{"account", account.New(account.Options{Idempotency: noStore{}}), ""},
 	}
 }
 

@@ -32,7 +32,7 @@ func Generate(d *spec.Document, source string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files := map[string][]byte{}
-	for name, body := range map[string]string{"operations.go": ops.String(), "types.go": structs.String()} {
+	for name, body := range map[string]string{"operations.go": ops.String(), "params.go": writeSetters(ops.String()), "types.go": structs.String()} {
 		text, err := format.Source([]byte(fmt.Sprintf(marker, source) + imports(body) + body))
 		if err != nil {
 			return nil, fmt.Errorf("format %s: %w", name, err)
@@ -45,7 +45,7 @@ func Generate(d *spec.Document, source string) (map[string][]byte, error) {
 // imports lists what a file uses of the standard library.
 func imports(body string) string {
 	var b strings.Builder
-	for _, p := range []string{"context", "encoding/json", "io", "net/http", "net/url", "strconv", "time"} {
+	for _, p := range []string{"context", "encoding/json", "io", "net/http", "net/url", "strconv", "strings", "time"} {
 		name := p[strings.LastIndexByte(p, '/')+1:]
 		if regexp.MustCompile(`\b` + name + `\.[A-Z]`).MatchString(body) {
 			fmt.Fprintf(&b, "\t%q\n", p)
