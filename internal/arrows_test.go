@@ -43,6 +43,7 @@ var arrows = map[string]string{
 	"rest/account":  "rest rest/meter access activity apikey credit db fault id identity mcp quota seal tenancy",
 	"rest/resttest": "rest access db fault id",
 	"rest/replay":   "db id rest",
+	"rest/meter":    "access quota rest server/request tenancy",
 	"rest/*":        "rest access activity fault id mcp",
 	"server":        "access activity fault id rest server/*",
 	"server/*":      "activity fault id",
