@@ -2,7 +2,7 @@ GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DATA ?= ./data
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BUILD = $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/headgate ./cmd/headgate
+BUILD = $(GO) build -ldflags "-X main.version=$(VERSION)" -o bin/headgate ./cmd/headgate
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help

@@ -20,7 +20,8 @@ type Account struct {
 	User            string
 	Monthly         int64 // the bucket that does not roll over
 	Purchased       int64
-	Leased          int64 // set aside, part of the two buckets
+	Leased          int64 // what replicas may hold without asking again, part of the two buckets
+	Held            int64 // set aside for calls in flight, as far as this replica knows
 	Allocation      int64 // granted on the first of each month
 	Tier            string
 	Seq             int64 // of the newest entry
@@ -124,7 +125,17 @@ func (s *Service) get(ctx context.Context, q db.Querier, account string) (Accoun
 	if errors.Is(err, db.ErrNone) {
 		return a, ErrNoAccount
 	}
+	s.tellHeld(&a)
 	return a, err
+}
+
+// tellHeld takes from what is leased what is free: the rest is held.
+func (s *Service) tellHeld(a *Account) {
+	free := int64(0)
+	if p, ok := s.purses.Load(a.ID); ok {
+		free = p.(*purse).free.Load()
+	}
+	a.Held = max(a.Leased-free, 0)
 }
 
 // Get returns an account by id.
@@ -138,6 +149,7 @@ func (s *Service) Of(ctx context.Context, organization, user string) (Account, e
 	if errors.Is(err, db.ErrNone) {
 		return a, ErrNoAccount
 	}
+	s.tellHeld(&a)
 	return a, err
 }
 
