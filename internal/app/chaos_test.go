@@ -55,6 +55,7 @@ type house struct {
 	addr     string
 	cmd      *exec.Cmd
 	log      bytes.Buffer
+	out      io.Writer // the terminal; nil throws it away
 	first    struct{ APIKey, MCPURL string }
 }
 
@@ -81,7 +82,7 @@ func (h *house) start() {
 		args = append(args, "--database", h.database)
 	}
 	h.cmd = exec.Command(testkit.Must(binary())(h.t), args...)
-	h.cmd.Stderr, h.cmd.Stdout = &h.log, io.Discard
+	h.cmd.Stderr, h.cmd.Stdout = &h.log, h.out
 	testkit.Must0(h.t, h.cmd.Start())
 	ready := time.Now().Add(20 * time.Second)
 	for {

@@ -101,15 +101,17 @@ func moduleRoot() (string, error) {
 
 // generate returns every file by its path below the root.
 func generate(root string) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	for _, d := range doors() {
+	files, known := map[string][]byte{}, map[string]bool{}
+	all := doors()
+	for _, d := range all {
 		doc, err := read(d.door)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", d.name, err)
 		}
-		if files["docs/reference/"+d.name+".md"], err = reference.API(doc); err != nil {
-			return nil, err
+		for _, o := range doc.Operations {
+			known[o.ID] = true
 		}
+		files["docs/reference/"+d.name+".md"] = reference.API(doc)
 		if d.client == "" {
 			continue
 		}
@@ -121,11 +123,14 @@ func generate(root string) (map[string][]byte, error) {
 			files[d.client+"/"+name] = text
 		}
 	}
+	if left := reference.Unused(known); len(left) > 0 {
+		return nil, fmt.Errorf("examples of operations that are gone: %s", strings.Join(left, ", "))
+	}
 	faults, err := reference.Faults(filepath.Join(root, "internal"))
 	if err != nil {
 		return nil, err
 	}
-	files["docs/reference/errors.md"] = reference.Errors(faults, doors()[0].door.Form())
+	files["docs/reference/errors.md"] = reference.Errors(faults, all[0].door.Form())
 	files["docs/reference/settings.md"] = reference.Settings(settings.All())
 	return files, nil
 }

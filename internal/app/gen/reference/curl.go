@@ -30,7 +30,7 @@ func Curl(o *spec.Operation) string {
 		}
 	}
 	if o.Body != nil && o.BodyType == "application/json" {
-		fmt.Fprintf(&b, " \\\n  -H 'Content-Type: application/json' \\\n  -d '%s'", strings.ReplaceAll(sampleBody(o.Body), "'", `'\''`))
+		fmt.Fprintf(&b, " \\\n  -H 'Content-Type: application/json' \\\n  -d '%s'", strings.ReplaceAll(sampleBody(o), "'", `'\''`))
 	} else if o.Body != nil {
 		fmt.Fprintf(&b, " \\\n  -H 'Content-Type: %s' \\\n  --data-binary @-", o.BodyType)
 	}
@@ -63,11 +63,11 @@ func variable(parameter, before string) string {
 	return strings.ToUpper(strings.ReplaceAll(b.String(), "-", "_"))
 }
 
-// query shows the required parameters and, as an idea, a page's size.
+// query shows the required parameters and, as an idea, the size of a page.
 func query(o *spec.Operation) string {
 	v := url.Values{}
 	for _, p := range o.Params {
-		if p.In == "query" && (p.Required || p.Name == "limit") {
+		if p.In == "query" && (p.Required || p.Name == "limit" && p.Schema.Maximum != nil && *p.Schema.Maximum <= 1000) {
 			v.Set(p.Name, fmt.Sprint(spec.Sample(p.Schema, p.Name, false)))
 		}
 	}
@@ -77,9 +77,13 @@ func query(o *spec.Operation) string {
 	return "?" + v.Encode()
 }
 
-// sampleBody has the required fields, or where nothing is required all of them.
-func sampleBody(s *spec.Schema) string {
-	text, err := json.Marshal(spec.Sample(s, "", len(s.Required) == 0))
+// sampleBody is the operation's own example, else made of the required fields,
+// or where nothing is required of all.
+func sampleBody(o *spec.Operation) string {
+	if own, ok := bodies[o.ID]; ok {
+		return own
+	}
+	text, err := json.Marshal(spec.Sample(o.Body, "", len(o.Body.Required) == 0))
 	if err != nil { // a schema's example that JSON cannot hold; it came from JSON
 		panic(err)
 	}
