@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"headgate/internal/access"
 	"headgate/internal/db"
+	"headgate/internal/seal"
+	"headgate/internal/vault"
 )
 
 // Binding is a server as one caller reaches it.
@@ -63,7 +66,9 @@ func (r *Resolver) Bind(ctx context.Context, s *Server, by *access.Principal) (*
 	b := s.shared
 	switch {
 	case err == nil:
-		b = r.bind(s, &row)
+		if b, err = r.bind(ctx, s, &row); err != nil {
+			return nil, err
+		}
 	case errors.Is(err, db.ErrNone) && s.Transport == Stdio && b.Binding != nil:
 		own := *b.Binding
 		own.User, own.Identity = by.User, "user:"+by.User+"/"+own.Identity
@@ -85,32 +90,93 @@ func (r *Resolver) Configured(ctx context.Context, s *Server, by *access.Princip
 	return err == nil, err
 }
 
-// bind fills a server's headers in from a configuration, nil for none.
-func (r *Resolver) bind(s *Server, row *configRow) binding {
+// bind fills a server's headers in from a configuration, nil for none. Its
+// error is the store's; what is wrong with the configuration is the binding's.
+func (r *Resolver) bind(ctx context.Context, s *Server, row *configRow) (binding, error) {
 	config := map[string]any{}
 	identity := "shared"
 	if row != nil {
 		var err error
 		if config, err = row.open(r.keys); err != nil {
-			return binding{err: err}
+			return binding{err: err}, nil
 		}
 		identity = fmt.Sprintf("%s:%s@%d", row.scope(), row.user, row.revision)
 	}
 	if s.schema != nil && s.schema.validate(config) != nil {
-		return binding{err: ErrUnconfigured.With("serviceId", s.Service)}
+		return binding{err: ErrUnconfigured.With("serviceId", s.Service)}, nil
 	}
-	headers, err := render(s.headers, config)
-	if err != nil {
-		return binding{err: ErrUnconfigured.With("serviceId", s.Service).Because(err)}
+	used := usedSecrets{r: r, ctx: ctx, s: s}
+	headers, missing, err := render(s.headers, config, used.get)
+	if err == nil && s.Transport == Stdio {
+		var more []string
+		if config, more, err = resolve(config, used.get); err == nil {
+			missing = append(missing, more...)
+		}
 	}
-	b := &Binding{Identity: identity, Headers: headers}
+	switch {
+	case errors.Is(used.failed, seal.ErrOpen): // this one server cannot be used; the others of the workspace can
+		return binding{err: used.failed}, nil
+	case used.failed != nil:
+		return binding{}, used.failed
+	case err != nil:
+		return binding{err: ErrUnconfigured.With("serviceId", s.Service).Because(err)}, nil
+	case len(missing) > 0:
+		return binding{err: ErrNoSecret.With("serviceId", s.Service).With("secrets", missing)}, nil
+	}
+	b := &Binding{Identity: identity + used.mark(), Headers: headers}
 	if row != nil {
 		b.User = row.user
 	}
 	if s.Transport == Stdio {
 		b.Config = config
 	}
-	return binding{Binding: b}
+	return binding{Binding: b}, nil
+}
+
+// Secrets gives the values of secrets as a workspace sees them; the vault does.
+type Secrets interface {
+	Get(ctx context.Context, at vault.Place, name string) (seal.Value, error)
+}
+
+// UseSecrets lets headers and configurations refer to secrets. Call it before
+// the first look-up.
+func (r *Resolver) UseSecrets(s Secrets) { r.secrets = s }
+
+// usedSecrets reads the secrets of one binding and remembers which those were.
+type usedSecrets struct {
+	r      *Resolver
+	ctx    context.Context //nolint:containedctx // lives as long as one bind
+	s      *Server
+	seen   strings.Builder
+	failed error
+}
+
+func (u *usedSecrets) get(name string) (string, bool, error) {
+	// Noted before it is read: a change from now on finds the server.
+	u.s.uses.Store(name, struct{}{})
+	if u.r.secrets == nil {
+		return "", false, nil
+	}
+	value, err := u.r.secrets.Get(u.ctx, vault.Place{Organization: u.s.Organization, Workspace: u.s.Workspace}, name)
+	if errors.Is(err, vault.ErrNotFound) {
+		return "", false, nil
+	}
+	if err != nil {
+		u.failed = fmt.Errorf("secret %s: %w", name, err)
+		return "", false, u.failed
+	}
+	u.seen.WriteString(name + "\x00" + value.Reveal() + "\x00")
+	return value.Reveal(), true, nil
+}
+
+// mark makes a binding with other secrets another one, so that the server's
+// connections and sessions are made anew. It tells nothing of the values.
+func (u *usedSecrets) mark() string {
+	if u.seen.Len() == 0 {
+		return ""
+	}
+	sum, _ := u.r.keys.Hash(u.seen.String())
+	return fmt.Sprintf("+%x", sum[:8])
 }
 
 // schemaCache keeps compiled schemas by their text.

@@ -80,7 +80,7 @@ func (c *Catalog) putConfig(ctx context.Context, tx *db.Tx, by *access.Principal
 	if err != nil {
 		return err
 	}
-	if _, err := render(headers, config); err != nil {
+	if _, _, err := render(headers, config, anySecret); err != nil {
 		return err
 	}
 	if err := row.seal(c.keys, config); err != nil {

@@ -13,6 +13,9 @@
 // buyer pays is set by the seller: an organization that is not a tenant's home
 // cannot change a price.
 //
+// Headers and configured texts may refer to secrets ({{secret.NAME}}); a changed
+// secret changes the Binding.Identity of exactly the servers that use it.
+//
 // Resolver is for the call path: servers, prices, timeouts and headers in
 // memory, read without locks.
 //

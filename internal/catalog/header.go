@@ -88,77 +88,151 @@ func openHeaders(keys *seal.Keys, service string, sealed []byte) (map[string]str
 	return headers, nil
 }
 
-// templatePart is literal text or the name of a configuration field.
-type templatePart struct{ text, field string }
+// templatePart is literal text, the name of a configuration field, or the name
+// of a secret.
+type templatePart struct{ text, field, secret string }
 
-// parseTemplate splits a header value at {{config.NAME}} and ${NAME}. What only
-// looks like one of them is text.
+// parseTemplate splits a header value at {{config.NAME}}, ${NAME} and
+// {{secret.NAME}}. What only looks like one of them is text.
 func parseTemplate(value string) []templatePart {
+	return split(value, []form{{"{{config.", "}}", false}, {"${", "}", false}, {"{{secret.", "}}", true}})
+}
+
+// parseSecrets splits a configured value at {{secret.NAME}} alone.
+func parseSecrets(value string) []templatePart {
+	return split(value, []form{{"{{secret.", "}}", true}})
+}
+
+// form is how a reference is written.
+type form struct {
+	open, close string
+	secret      bool
+}
+
+func split(value string, forms []form) []templatePart {
 	var parts []templatePart
 	for value != "" {
-		at, end, field := nextField(value)
-		if field == "" {
-			return append(parts, templatePart{text: value})
-		}
+		at, end, part := next(value, forms)
 		if at > 0 {
 			parts = append(parts, templatePart{text: value[:at]})
 		}
-		parts = append(parts, templatePart{field: field})
+		if part == (templatePart{}) {
+			break
+		}
+		parts = append(parts, part)
 		value = value[end:]
 	}
 	return parts
 }
 
-// nextField finds the first reference in a value; field is "" when there is none.
-func nextField(value string) (at, end int, field string) {
+// next finds the first reference in a value; at is the value's end when there
+// is none.
+func next(value string, forms []form) (at, end int, part templatePart) {
 	at = len(value)
-	for _, form := range []struct{ open, close string }{{"{{config.", "}}"}, {"${", "}"}} {
-		for i := strings.Index(value, form.open); i >= 0 && i < at; {
-			start := i + len(form.open)
-			n := strings.Index(value[start:], form.close)
+	for _, f := range forms {
+		for i := strings.Index(value, f.open); i >= 0 && i < at; {
+			start := i + len(f.open)
+			n := strings.Index(value[start:], f.close)
 			if n > 0 && !strings.ContainsFunc(value[start:start+n], notFieldRune) {
-				at, end, field = i, start+n+len(form.close), value[start:start+n]
+				at, end, part = i, start+n+len(f.close), templatePart{field: value[start : start+n]}
+				if f.secret {
+					part = templatePart{secret: part.field}
+				}
 				break
 			}
-			next := strings.Index(value[start:], form.open)
-			if next < 0 {
+			following := strings.Index(value[start:], f.open)
+			if following < 0 {
 				break
 			}
-			i = start + next
+			i = start + following
 		}
 	}
-	return at, end, field
+	return at, end, part
 }
 
 func notFieldRune(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
 }
 
-// render fills headers in from a configuration. A header that refers to a
-// field without a value is left out: half a credential is none.
-func render(headers map[string]string, config map[string]any) ([]Header, error) {
-	var out []Header
+// secrets returns the value of a secret; ok is false when there is none.
+type secrets func(name string) (value string, ok bool, err error)
+
+// anySecret stands for secrets while a configuration is only checked.
+func anySecret(string) (string, bool, error) { return "x", true, nil }
+
+// render fills headers in from a configuration and from secrets. A header that
+// refers to a field without a value is left out: half a credential is none. A
+// secret that is not there is named in missing.
+func render(headers map[string]string, config map[string]any, secret secrets) (out []Header, missing []string, err error) {
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		var b strings.Builder
-		whole := true
-		for _, part := range parseTemplate(headers[name]) {
-			if part.field == "" {
-				b.WriteString(part.text)
-				continue
-			}
-			text, ok := scalar(config[part.field])
-			b.WriteString(text)
-			whole = whole && ok
+		r := renderer{config: config, secret: secret, whole: true}
+		if err := r.write(parseTemplate(headers[name])); err != nil {
+			return nil, nil, err
 		}
-		if !whole {
+		missing = append(missing, r.missing...)
+		if !r.whole || len(r.missing) > 0 {
 			continue
 		}
-		if err := netguard.CheckHeader(name, b.String()); err != nil {
-			return nil, ErrConfig.Saying("A configured field holds characters that the header %s cannot carry. Configure it again without line breaks or other special characters.", name).With("header", name)
+		if err := netguard.CheckHeader(name, r.String()); err != nil {
+			return nil, nil, ErrConfig.Saying("A configured field or secret holds characters that the header %s cannot carry. Set it again without line breaks or other special characters.", name).With("header", name)
 		}
-		out = append(out, Header{name, seal.NewValue(b.String())})
+		out = append(out, Header{name, seal.NewValue(r.String())})
 	}
-	return out, nil
+	slices.Sort(missing)
+	return out, slices.Compact(missing), nil
+}
+
+// resolve returns a configuration whose texts have their secrets in place, for
+// a program's environment.
+func resolve(config map[string]any, secret secrets) (out map[string]any, missing []string, err error) {
+	out = maps.Clone(config)
+	for field, v := range config {
+		text, ok := v.(string)
+		if !ok || !strings.Contains(text, "{{secret.") {
+			continue
+		}
+		r := renderer{secret: secret}
+		if err := r.write(parseSecrets(text)); err != nil {
+			return nil, nil, err
+		}
+		out[field], missing = r.String(), append(missing, r.missing...)
+	}
+	slices.Sort(missing)
+	return out, slices.Compact(missing), nil
+}
+
+// renderer writes one header's value.
+type renderer struct {
+	strings.Builder
+	config  map[string]any
+	secret  secrets
+	whole   bool
+	missing []string
+}
+
+func (r *renderer) write(parts []templatePart) error {
+	for _, part := range parts {
+		switch {
+		case part.secret != "":
+			value, ok, err := r.secret(part.secret)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				r.missing = append(r.missing, part.secret)
+			}
+			r.WriteString(value)
+		case part.field != "":
+			text, ok := scalar(r.config[part.field])
+			r.whole = r.whole && ok
+			if err := r.write(parseSecrets(text)); err != nil {
+				return err
+			}
+		default:
+			r.WriteString(part.text)
+		}
+	}
+	return nil
 }
 
 // scalar returns the text of a JSON string, number or boolean.

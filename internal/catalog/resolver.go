@@ -24,6 +24,7 @@ type Resolver struct {
 	store   *db.Store
 	keys    *seal.Keys
 	schemas schemaCache
+	secrets Secrets // nil: there are none
 	now     func() time.Time
 
 	spaces sync.Map // spaceKey to *space
@@ -52,7 +53,7 @@ func NewResolver(store *db.Store, keys *seal.Keys) *Resolver {
 // changed drops what a committed change has made old.
 func (r *Resolver) changed(kind, ref string) {
 	switch kind {
-	case "server", "servers", "service", "price", "configuration", "workspace":
+	case "server", "servers", "service", "price", "configuration", "workspace", "secret", kindAllowlist:
 	default:
 		return
 	}
@@ -165,9 +166,13 @@ func (r *Resolver) read(ctx context.Context, key spaceKey) (*Workspace, error) {
 	if err != nil {
 		return nil, err
 	}
+	allowed, err := allowlist(ctx, r.store, key.organization)
+	if err != nil {
+		return nil, err
+	}
 	w := newWorkspace(key, status, r.serial.Add(1))
 	for i := range rows {
-		s, err := r.server(&rows[i].ServerDetail, &rows[i].service, configs)
+		s, err := r.server(ctx, &rows[i].ServerDetail, &rows[i].service, configs, allowed)
 		if err != nil {
 			return nil, fmt.Errorf("server %s: %w", rows[i].ID, err)
 		}
@@ -178,7 +183,7 @@ func (r *Resolver) read(ctx context.Context, key spaceKey) (*Workspace, error) {
 }
 
 // server makes the call path's view of a server.
-func (r *Resolver) server(d *ServerDetail, s *Service, configs []configRow) (*Server, error) {
+func (r *Resolver) server(ctx context.Context, d *ServerDetail, s *Service, configs []configRow, allowed allowed) (*Server, error) {
 	v := &Server{
 		ID: d.ID, Organization: d.Organization, Workspace: d.Workspace, Slug: d.Slug, Name: d.Name, Enabled: d.Enabled,
 		Service: s.ID, ServiceName: s.Name, Transport: s.Transport, URL: s.URL, Command: s.Command, Era: s.Era, Timeout: or(d.Timeout, s.Timeout),
@@ -192,8 +197,12 @@ func (r *Resolver) server(d *ServerDetail, s *Service, configs []configRow) (*Se
 	if v.schema, err = r.schemas.compile(s.ConfigSchema); err != nil {
 		return nil, err
 	}
-	v.shared = r.bind(v, pickConfig(configs, s.ID, ForOrganization, ""))
-	return v, nil
+	if v.barred = !allowed.has(s.ID); v.barred {
+		v.shared = binding{err: ErrNotAllowed.With("serviceId", s.ID)}
+		return v, nil
+	}
+	v.shared, err = r.bind(ctx, v, pickConfig(configs, s.ID, ForOrganization, ""))
+	return v, err
 }
 
 // Service returns the server that uses of a service in a workspace go to: the
@@ -237,7 +246,11 @@ func (r *Resolver) offer(ctx context.Context, by *access.Principal, w *Workspace
 	if err != nil {
 		return nil, err
 	}
-	v, err := r.server(&ServerDetail{Organization: by.Organization, Workspace: w.ID, Slug: s.Slug, Name: s.Name, Enabled: true, CreatedAt: s.CreatedAt}, s, configs)
+	allowed, err := allowlist(ctx, r.store, by.Organization)
+	if err != nil {
+		return nil, err
+	}
+	v, err := r.server(ctx, &ServerDetail{Organization: by.Organization, Workspace: w.ID, Slug: s.Slug, Name: s.Name, Enabled: true, CreatedAt: s.CreatedAt}, s, configs, allowed)
 	if err != nil {
 		return nil, err
 	}

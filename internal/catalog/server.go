@@ -94,6 +94,9 @@ func (c *Catalog) addServer(ctx context.Context, tx *db.Tx, by *access.Principal
 	if d.Workspace, err = workspaceFor(ctx, tx, by, in.Workspace); err != nil {
 		return err
 	}
+	if err := mayInstall(ctx, tx, by.Organization, in.Service); err != nil {
+		return err
+	}
 	if err := c.room(ctx, tx, by.Organization); err != nil {
 		return err
 	}

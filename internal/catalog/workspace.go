@@ -2,8 +2,11 @@ package catalog
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 	"time"
+
+	"headgate/internal/vault"
 )
 
 // Workspace is what the Resolver knows of one workspace. It never changes; a
@@ -71,10 +74,35 @@ func (w *Workspace) touchedBy(kind, ref string) bool {
 		return ref == w.ID
 	case "server":
 		return w.byName[ref] != nil
+	case kindAllowlist:
+		return ref == w.Organization
+	case "secret":
+		return w.usesSecret(ref)
 	default:
 		_, offered := w.offered.Load(ref)
 		return offered || w.services[ref] != nil
 	}
+}
+
+// usesSecret reports whether a server refers to a secret that has changed:
+// the workspace's own, or one of its organization.
+func (w *Workspace) usesSecret(ref string) (uses bool) {
+	for _, owner := range []string{"", w.ID} {
+		name, ok := strings.CutPrefix(ref, vault.Ref(w.Organization, owner, ""))
+		if !ok {
+			continue
+		}
+		for _, s := range w.servers {
+			if _, ok := s.uses.Load(name); ok {
+				return true
+			}
+		}
+		w.offered.Range(func(_, v any) bool {
+			_, uses = v.(*Server).uses.Load(name)
+			return !uses
+		})
+	}
+	return uses
 }
 
 // Server is one MCP server in one workspace, as calls use it. It never changes.
@@ -105,6 +133,8 @@ type Server struct {
 	schema   *configSchema
 	shared   binding
 	users    userBindings
+	uses     sync.Map // names of secrets it refers to
+	barred   bool     // not on the organization's allowlist
 }
 
 // Key names the server among all of the installation, also when it has no id.

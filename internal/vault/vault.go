@@ -79,6 +79,9 @@ func (s *Service) Set(ctx context.Context, by *access.Principal, at Place, name 
 	if at, err = s.permit(ctx, by, at); err != nil {
 		return false, err
 	}
+	if err := s.refuseVendor(ctx, at, name); err != nil {
+		return false, err
+	}
 	sealed, now := s.keys.Seal(seat(at, name), []byte(value.Reveal())), s.now().UnixMilli()
 	err = s.store.Tx(ctx, func(tx *db.Tx) error {
 		// First the event: its lock makes writers take turns, so that the count is exact.

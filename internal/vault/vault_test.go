@@ -139,6 +139,21 @@ func TestVault(t *testing.T) {
 				testkit.Fault(t, err, "vault.value")
 			}
 		})
+		t.Run("a vendor's key is refused while the platform pays for models", func(t *testing.T) {
+			_, err := v.Set(t.Context(), admin, inside, "OPENAI_API_KEY", seal.NewValue("x"))
+			testkit.Fault(t, err, "vault.vendor_key")
+			testkit.Must(workspaces.SetBilling(t.Context(), admin, admin.Organization, inside.Workspace, workspace.BYOK))(t)
+			testkit.Must(v.Set(t.Context(), admin, inside, "OPENAI_API_KEY", seal.NewValue("x")))(t)
+			_, err = v.Set(t.Context(), admin, shared, "anthropic_api_key", seal.NewValue("x"))
+			testkit.Fault(t, err, "vault.vendor_key")
+		})
+		t.Run("secrets end with the data of their workspace", func(t *testing.T) {
+			workspaces.OnRemove(v.WorkspaceRemoved)
+			w := testkit.Must(workspaces.Provision(t.Context(), admin, workspace.Spec{Organization: admin.Organization, Name: "Short"}))(t)
+			testkit.Must(v.Set(t.Context(), admin, vault.Place{Organization: w.Organization, Workspace: w.ID}, "A", seal.NewValue("x")))(t)
+			testkit.Must(workspaces.Remove(t.Context(), admin, w.Organization, w.ID, workspace.Removal{Name: w.Name, Erase: true}))(t)
+			testkit.Equal(t, testkit.Must(db.Value[int64](t.Context(), s, `SELECT COUNT(*) FROM secrets WHERE workspace_id = $1`, w.ID))(t), int64(0))
+		})
 		t.Run("a place holds five hundred", func(t *testing.T) {
 			have := len(testkit.Must(v.List(t.Context(), shared))(t))
 			for i := range 500 - have {
