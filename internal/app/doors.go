@@ -17,6 +17,7 @@ import (
 	"headgate/internal/server"
 	"headgate/internal/server/request"
 	"headgate/internal/workspace"
+	"headgate/web"
 )
 
 // readiness is what /readyz tells.
@@ -116,6 +117,10 @@ func (a *App) doors(context.Context) (err error) {
 		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Credits: a.Credits, Bodies: a.Bodies, Feed: a.Feed,
 		Errors: a.Errors, Limiter: a.Limiter, Daily: a.Daily, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, LogsKept: a.Settings.KeepCalls, Now: a.Now, Log: a.Log})
 	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}, {Prefix: "/v1", Handler: a.Platform}}
+	pages := web.Handler()
+	for _, p := range web.Paths {
+		routes = append(routes, server.Route{Prefix: p, Handler: pages, OwnHeaders: true})
+	}
 	a.Server, err = server.New(a.serverConfig(), routes...)
 	return err
 }

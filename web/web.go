@@ -1,0 +1,61 @@
+// Package web serves the few pages that people reach from a browser before
+// there is a dashboard: where things are, and what links in mails lead to.
+//
+// A link carries its token in the fragment, which no server and no scanner of
+// mails sees, and opening it consumes nothing: the page asks, and only the
+// button posts the token to the Platform API. Pages run no script but ours and
+// load nothing from elsewhere.
+package web
+
+import (
+	"embed"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+)
+
+//go:embed pages
+var files embed.FS
+
+// Paths are the prefixes to route to Handler; "/" is the root page alone.
+var Paths = []string{"/", "/verify-email", "/reset-password", "/invitation", "/pages"}
+
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// Handler serves the pages.
+func Handler() http.Handler {
+	pages, err := fs.Sub(files, "pages")
+	if err != nil {
+		panic(err) // the directory is embedded
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "A page is only read.", http.StatusMethodNotAllowed)
+			return
+		}
+		name, ok := file(r.URL.Path)
+		if !ok {
+			http.Error(w, "There is nothing at this path. The REST API is at /v1, the MCP endpoint at /mcp.", http.StatusNotFound)
+			return
+		}
+		http.ServeFileFS(w, r, pages, name)
+	})
+}
+
+// file returns the page or asset of a path.
+func file(p string) (string, bool) {
+	switch p {
+	case "/":
+		return "home.html", true
+	case "/verify-email", "/reset-password", "/invitation":
+		return strings.TrimPrefix(p, "/") + ".html", true
+	case "/pages/page.css", "/pages/page.js":
+		return path.Base(p), true
+	}
+	return "", false
+}
