@@ -21,7 +21,7 @@ type orgCmd struct {
 
 type orgShowCmd struct{}
 
-func (orgShowCmd) Help() string { return "    headgate org show" }
+func (orgShowCmd) Help() string { return "Example:\n\n    headgate org show" }
 
 // Run shows the organization.
 func (orgShowCmd) Run(ctx context.Context, x *env) error {
@@ -45,7 +45,7 @@ func (orgShowCmd) Run(ctx context.Context, x *env) error {
 
 type orgListCmd struct{}
 
-func (orgListCmd) Help() string { return "    headgate org list" }
+func (orgListCmd) Help() string { return "Example:\n\n    headgate org list" }
 
 // Run lists the user's organizations.
 func (orgListCmd) Run(ctx context.Context, x *env) error {
@@ -119,7 +119,7 @@ func (c *orgSwitchCmd) Run(ctx context.Context, x *env) error {
 
 type orgMembersCmd struct{ paging }
 
-func (orgMembersCmd) Help() string { return "    headgate org members" }
+func (orgMembersCmd) Help() string { return "Example:\n\n    headgate org members" }
 
 // Run lists members.
 func (c *orgMembersCmd) Run(ctx context.Context, x *env) error {
@@ -176,7 +176,7 @@ type orgInvitationsCmd struct {
 }
 
 func (orgInvitationsCmd) Help() string {
-	return "    headgate org invitations\n    headgate org invitations --revoke inv_01k…"
+	return "Example:\n\n    headgate org invitations\n    headgate org invitations --revoke inv_01k…"
 }
 
 // Run lists open invitations, or takes one back.

@@ -141,7 +141,9 @@ func (c *migrateCmd) Run(ctx context.Context, x *env) error {
 
 type versionCmd struct{}
 
-func (versionCmd) Help() string { return "    headgate version\n    headgate version --json" }
+func (versionCmd) Help() string {
+	return "Example:\n\n    headgate version\n    headgate version --json"
+}
 
 // Run prints the version.
 func (versionCmd) Run(x *env) error {

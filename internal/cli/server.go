@@ -119,7 +119,7 @@ func (c *serverAddCmd) Run(ctx context.Context, x *env) error {
 
 type serverListCmd struct{ workspaceFlag }
 
-func (serverListCmd) Help() string { return "    headgate server list" }
+func (serverListCmd) Help() string { return "Example:\n\n    headgate server list" }
 
 // Run lists servers.
 func (c *serverListCmd) Run(ctx context.Context, x *env) error {
@@ -167,7 +167,7 @@ type serverShowCmd struct {
 	Name string `arg:"" help:"The server."`
 }
 
-func (serverShowCmd) Help() string { return "    headgate server show demo" }
+func (serverShowCmd) Help() string { return "Example:\n\n    headgate server show demo" }
 
 // Run shows a server.
 func (c *serverShowCmd) Run(ctx context.Context, x *env) error {

@@ -27,7 +27,7 @@ type serviceListCmd struct {
 }
 
 func (serviceListCmd) Help() string {
-	return "    headgate service list\n    headgate service list --filter weather"
+	return "Example:\n\n    headgate service list\n    headgate service list --filter weather"
 }
 
 // Run lists services.
@@ -54,7 +54,7 @@ type serviceShowCmd struct {
 	ID string `arg:"" help:"The service."`
 }
 
-func (serviceShowCmd) Help() string { return "    headgate service show svc_01k…" }
+func (serviceShowCmd) Help() string { return "Example:\n\n    headgate service show svc_01k…" }
 
 // Run shows a service with its prices.
 func (c *serviceShowCmd) Run(ctx context.Context, x *env) error {
@@ -143,7 +143,9 @@ type serviceUnconfigureCmd struct {
 	ID string `arg:"" help:"The service."`
 }
 
-func (serviceUnconfigureCmd) Help() string { return "    headgate service unconfigure svc_01k…" }
+func (serviceUnconfigureCmd) Help() string {
+	return "Example:\n\n    headgate service unconfigure svc_01k…"
+}
 
 // Run forgets a configuration.
 func (c *serviceUnconfigureCmd) Run(ctx context.Context, x *env) error {

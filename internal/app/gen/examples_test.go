@@ -43,7 +43,7 @@ type world struct {
 	api       *client.Client // with the owner's session
 	variables map[string]string
 	own       map[string]string // the id that one operation needs instead: of what only it may take away
-	texts     []string // what the examples say, and what is meant: for strings.NewReplacer
+	texts     []string          // what the examples say, and what is meant: for strings.NewReplacer
 	session   string
 	operator  string
 }
@@ -148,7 +148,7 @@ func (w *world) fill(public *client.Client, email, password string) {
 	w.must(err)
 	w.own["adminSuspendOrganization"], w.own["adminResumeOrganization"] = customer.Organization.ID, customer.Organization.ID
 	for name, id := range map[string]string{
-		"SERVICE_ID": server.Server.ServiceID, "SERVER_ID": server.Server.ID, "KEY_ID": key.APIKey.ID, 
+		"SERVICE_ID": server.Server.ServiceID, "SERVER_ID": server.Server.ID, "KEY_ID": key.APIKey.ID,
 		"INVITATION_ID": invitation.Invitation.ID, "ORGANIZATION_ID": me.User.Organization.ID, "WORKSPACE_ID": workspaces.Workspaces[0].ID,
 		"ACCOUNT_ID": credits.Account.ID, "SESSION_ID": sessions.Sessions[i].ID, "LOG_ID": strings.Replace(meta.RequestID, "req_", "log_", 1), "PLAN_SLUG": "team",
 	} {
@@ -226,14 +226,11 @@ func (w *world) run(t *testing.T, e example) (status int, body []byte) {
 
 var pathID = regexp.MustCompile(`/\$[A-Z_]+_ID\b`)
 
-// TestExamples runs every example of the pages: each does what it says, and one
-// that goes stale fails here.
+// TestExamples runs every example of the Platform API's page: each does what
+// it says, and one that goes stale fails here.
 func TestExamples(t *testing.T) {
 	w := newWorld(t)
-	list := examples(t, "../../../docs/reference/account.md")
-	// An account is there once it is enabled.
-	slices.SortStableFunc(list, func(a, b example) int { return strings.Compare(b.text[:12], a.text[:12]) })
-	list = append(list, examples(t, "../../../docs/reference/platform.md")...)
+	list := examples(t, "../../../docs/reference/platform.md")
 	slices.SortStableFunc(list, func(a, b example) int { return slices.Index(last, a.operation) - slices.Index(last, b.operation) })
 	for _, e := range list {
 		t.Run(e.operation, func(t *testing.T) {
