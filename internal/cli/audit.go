@@ -40,7 +40,10 @@ func (c *auditListCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	return x.print(data, func() {
+	return x.print(struct {
+		*client.EventList
+		*client.Paged
+	}{data, meta}, func() {
 		rows := make([][]string, len(data.Events))
 		for i, e := range data.Events {
 			rows[i] = []string{moment(e.CreatedAt), e.Action, e.ActorName, e.TargetType + " " + e.TargetID, e.IPAddress}

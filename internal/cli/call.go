@@ -35,7 +35,10 @@ func (c *toolsCmd) Run(ctx context.Context, x *env) error {
 	for _, m := range meta.Missing {
 		x.hint("%s is missing: %s", m.Server, m.Message)
 	}
-	return x.print(data, func() {
+	return x.print(struct {
+		*client.ToolList
+		*client.ListMeta
+	}{data, meta}, func() {
 		rows := make([][]string, len(data.Tools))
 		for i, t := range data.Tools {
 			var d struct {

@@ -48,7 +48,10 @@ func (c *creditsCmd) entries(ctx context.Context, x *env, api *client.Client) er
 	if err != nil {
 		return err
 	}
-	return x.print(data, func() {
+	return x.print(struct {
+		*client.EntryList
+		*client.Paged
+	}{data, meta}, func() {
 		rows := make([][]string, len(data.Entries))
 		for i, e := range data.Entries {
 			what := e.Description

@@ -72,7 +72,10 @@ func (c *keyListCmd) ofOrganization(ctx context.Context, x *env, api *client.Cli
 	if err != nil {
 		return err
 	}
-	return x.print(data, func() {
+	return x.print(struct {
+		*client.OrgKeyList
+		*client.Paged
+	}{data, meta}, func() {
 		rows := make([][]string, len(data.Keys))
 		for i, k := range data.Keys {
 			rows[i] = []string{k.Name, k.Kind, k.Prefix + "…" + k.LastFour, momentOr(k.LastUsed, "never"), momentOr(k.ExpiresAt, "never"), k.ID}

@@ -76,7 +76,10 @@ func (c *logsCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	return x.print(data, func() {
+	return x.print(struct {
+		*client.LogList
+		*client.Paged
+	}{data, meta}, func() {
 		rows := make([][]string, len(data.Logs))
 		for i, l := range data.Logs {
 			rows[i] = logCells(&l)

@@ -131,7 +131,10 @@ func (c *orgMembersCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	return x.print(data, func() {
+	return x.print(struct {
+		*client.MemberList
+		*client.Paged
+	}{data, meta}, func() {
 		rows := make([][]string, len(data.Users))
 		for i, u := range data.Users {
 			state := "active"

@@ -40,7 +40,10 @@ func (c *serviceListCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	return x.print(data, func() {
+	return x.print(struct {
+		*client.ServiceList
+		*client.Paged
+	}{data, meta}, func() {
 		rows := make([][]string, len(data.Services))
 		for i, s := range data.Services {
 			rows[i] = []string{s.Name, yes(s.IsConfigured), strconv.FormatInt(s.Price, 10), short(s.Description, 60), s.ID}
