@@ -69,6 +69,7 @@ type App struct {
 	Jobs       *jobs.Runner
 	Gateway    *gateway.Gateway
 	Platform   *rest.Door
+	Account    *rest.Door
 	Server     *server.Server
 	Registry   *prometheus.Registry
 

@@ -12,6 +12,7 @@ import (
 	"headgate/internal/apikey"
 	"headgate/internal/gateway"
 	"headgate/internal/rest"
+	"headgate/internal/rest/account"
 	"headgate/internal/rest/platform"
 	"headgate/internal/rest/replay"
 	"headgate/internal/server"
@@ -116,7 +117,9 @@ func (a *App) doors(context.Context) (err error) {
 	a.Platform = platform.New(platform.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
 		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Credits: a.Credits, Bodies: a.Bodies, Feed: a.Feed,
 		Errors: a.Errors, Limiter: a.Limiter, Daily: a.Daily, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, LogsKept: a.Settings.KeepCalls, Now: a.Now, Log: a.Log})
-	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}, {Prefix: "/v1", Handler: a.Platform}}
+	a.Account = account.New(account.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
+		Credits: a.Credits, Limiter: a.Limiter, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, Now: a.Now})
+	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}, {Prefix: "/v1", Handler: a.Platform}, {Prefix: "/api/mcp", Handler: a.Account}}
 	pages := web.Handler()
 	for _, p := range web.Paths {
 		routes = append(routes, server.Route{Prefix: p, Handler: pages, OwnHeaders: true})
