@@ -1,0 +1,168 @@
+package diagnosis
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"headgate/internal/diagnosis/discovery"
+)
+
+// auth judges how the server asks for a sign-in, and the token it gets.
+func (d *doctor) auth(p *probed) {
+	r := d.report
+	o := p.report.OAuth
+	switch {
+	case p.first == nil:
+		r.outcome("auth", Skipped, "There was no connection.")
+		return
+	case p.found == nil:
+		r.outcome("auth", OK, "No sign-in is asked for.")
+		d.token()
+		return
+	}
+	d.challenge(p)
+	d.resource(p.found)
+	d.issuer(p.found)
+	d.token()
+	detail := "A sign-in is needed."
+	if !o.Required {
+		detail = "A sign-in is possible, but not needed."
+	}
+	r.outcome("auth", r.worst("auth"), detail)
+}
+
+// challenge judges the 401.
+func (d *doctor) challenge(p *probed) {
+	r, o := d.report, p.report.OAuth
+	if !o.Required {
+		return
+	}
+	if o.ChallengeStatus != 0 {
+		r.find(Finding{ID: "auth.challenge-status", Check: "auth", Severity: SevWarning, What: fmt.Sprintf("The sign-in is asked for with HTTP %d.", o.ChallengeStatus),
+			Why: "Clients begin a sign-in at 401 only.", Fix: "Answer requests without a token with 401."})
+	}
+	switch {
+	case !p.challenge.Bearer:
+		r.find(Finding{ID: "auth.no-challenge", Check: "auth", Severity: SevError, What: "The refusal has no WWW-Authenticate: Bearer header.",
+			Why: "A client cannot know that OAuth is meant, nor where to begin.", Fix: `Send WWW-Authenticate: Bearer resource_metadata="…" with the 401.`})
+	case p.challenge.ResourceMetadata == "":
+		r.find(Finding{ID: "auth.no-pointer", Check: "auth", Severity: SevWarning, What: "The challenge does not point to the resource metadata.",
+			Why: "Clients have to guess its address.", Fix: `Add resource_metadata="…" to WWW-Authenticate (RFC 9728).`})
+	}
+}
+
+// resource judges RFC 9728 metadata.
+func (d *doctor) resource(f *discovery.Found) {
+	r := d.report
+	if f.Resource == nil {
+		r.find(Finding{ID: "auth.no-resource-metadata", Check: "auth", Severity: SevWarning, What: "There is no protected resource metadata.",
+			Why: "Clients of 2025-06-18 and later find the authorization server through it.", Fix: "Serve /.well-known/oauth-protected-resource with the path of the MCP endpoint (RFC 9728)."})
+		return
+	}
+	exact, covers := discovery.Covers(f.Resource.Resource, shown(d.line.url))
+	switch {
+	case !covers:
+		r.find(Finding{ID: "auth.resource-mismatch", Check: "auth", Severity: SevError, What: "The metadata's resource is not this server's URL.",
+			Why: "Clients must refuse metadata of another resource, and tokens would be for another audience.", Fix: "Set resource to exactly the URL people enter."}, f.Resource.Resource)
+	case !exact:
+		r.find(Finding{ID: "auth.resource-parent", Check: "auth", Severity: SevInfo, What: "The metadata's resource is a parent of this server's URL.",
+			Why: "Some clients compare exactly.", Fix: "Set resource to exactly the URL people enter."}, f.Resource.Resource)
+	}
+	if slices.Contains(f.Resource.Scopes, "offline_access") {
+		r.find(Finding{ID: "auth.offline-scope", Check: "auth", Severity: SevInfo, What: "scopes_supported of the resource lists offline_access.",
+			Why: "It is the client's business with the authorization server, not a scope of the resource.", Fix: "Take it out of the resource metadata."})
+	}
+}
+
+// issuer judges RFC 8414 metadata.
+func (d *doctor) issuer(f *discovery.Found) {
+	r := d.report
+	if f.Issuer == nil {
+		r.find(Finding{ID: "auth.no-issuer-metadata", Check: "auth", Severity: SevError, What: "The authorization server's metadata was not found.",
+			Why: "No client can begin a sign-in. " + f.Problem, Fix: "Serve RFC 8414 metadata whose issuer is the URL in authorization_servers."})
+		return
+	}
+	i := f.Issuer
+	if !slices.Contains(i.PKCE, "S256") {
+		r.find(Finding{ID: "auth.no-pkce", Check: "auth", Severity: SevError, What: "The authorization server does not advertise PKCE with S256.",
+			Why: "MCP clients must refuse to go on without it.", Fix: `Support it, and say "code_challenge_methods_supported": ["S256"].`})
+	}
+	for name, at := range map[string]string{"authorization_endpoint": i.Authorization, "token_endpoint": i.Token} {
+		u, err := url.Parse(at)
+		switch {
+		case at == "" || err != nil || u.Host == "":
+			r.find(Finding{ID: "auth.no-endpoint", Check: "auth", Severity: SevError, What: "The authorization server's metadata lacks an endpoint.",
+				Why: "No client can finish a sign-in.", Fix: "Name authorization_endpoint and token_endpoint."}, name)
+		case u.Scheme != "https" && u.Hostname() != "localhost" && !strings.HasPrefix(u.Hostname(), "127."):
+			r.find(Finding{ID: "auth.plain-endpoint", Check: "auth", Severity: SevError, What: "An endpoint of the authorization server is not https.",
+				Why: "Codes and tokens would cross the network in the clear.", Fix: "Serve it by https."}, name)
+		}
+	}
+	if i.Registration == "" && !i.ClientDocs {
+		r.find(Finding{ID: "auth.no-registration", Check: "auth", Severity: SevWarning, What: "Clients cannot register themselves.",
+			Why: "Each client's maker or user has to ask for a client id.", Fix: "Support client id metadata documents (client_id_metadata_document_supported)."})
+	}
+	if !i.IssParameter {
+		r.find(Finding{ID: "auth.no-iss", Check: "auth", Severity: SevInfo, What: "The authorization server does not say that it sends iss (RFC 9207).",
+			Why: "Without it a client of several servers can be made to confuse them.", Fix: "Send iss with every redirect and advertise authorization_response_iss_parameter_supported."})
+	}
+}
+
+// token looks into a JWT that is sent along: whom it is for and how long it
+// lives. Its signature is the server's to judge; an opaque token says nothing.
+func (d *doctor) token() {
+	claims, ok := jwtClaims(d.line)
+	if !ok {
+		return
+	}
+	r := d.report
+	if exp := time.Unix(claims.Expires, 0); claims.Expires != 0 && exp.Before(d.svc.now()) {
+		r.find(Finding{ID: "auth.token-expired", Check: "auth", Severity: SevError, What: "The token has expired.",
+			Why: "The server refuses it.", Fix: "Sign in again, or import a refresh token too."})
+	}
+	if len(claims.Audience) == 0 {
+		return
+	}
+	for _, a := range claims.Audience {
+		if _, covers := discovery.Covers(a, shown(d.line.url)); covers {
+			return
+		}
+	}
+	r.find(Finding{ID: "auth.token-audience", Check: "auth", Severity: SevWarning, What: "The token is for another audience than this server's URL.",
+		Why: "A server that checks its audience refuses it; one that does not takes tokens meant for others.", Fix: "Ask for the token with resource set to the server's URL (RFC 8707)."}, claims.Audience...)
+}
+
+type claims struct {
+	Audience audience `json:"aud"`
+	Expires  int64    `json:"exp"`
+}
+
+type audience []string
+
+// UnmarshalJSON takes a text or a list of texts.
+func (a *audience) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(a))
+}
+
+func jwtClaims(l *line) (c claims, ok bool) {
+	for _, f := range l.fields {
+		token, isBearer := strings.CutPrefix(f.Value.Reveal(), "Bearer ")
+		parts := strings.Split(token, ".")
+		if !strings.EqualFold(f.Name, "Authorization") || !isBearer || len(parts) != 3 {
+			continue
+		}
+		text, err := base64.RawURLEncoding.DecodeString(parts[1])
+		return c, err == nil && json.Unmarshal(text, &c) == nil
+	}
+	return c, false
+}

@@ -1,0 +1,287 @@
+package diagnosis
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"headgate/internal/mcp"
+)
+
+// protocol holds the server to what the specification says where clients
+// depend on it. Nothing here changes anything at the server: every request is
+// one that a server must refuse, or answers with nothing.
+func (d *doctor) protocol(ctx context.Context, p *probed) {
+	r := d.report
+	d.eras(p)
+	asked := 0
+	checks := []func(context.Context) error{d.unknownMethod, d.ping, d.getStream}
+	if d.line.era == mcp.Modern {
+		checks = []func(context.Context) error{d.unknownMethod, d.removedMethod, d.methodHeader, d.noMethodHeader, d.versionHeader, d.unknownVersion, d.nameHeader}
+	}
+	if d.line.old != nil {
+		checks = []func(context.Context) error{d.unknownMethod, d.ping}
+	}
+	checks = append(checks, d.rebinding)
+	for _, check := range checks {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := check(ctx); err == nil {
+			asked++
+		}
+	}
+	r.outcome("protocol", r.worst("protocol"), fmt.Sprintf("%d of %d requests that test the protocol were answered.", asked, len(checks)))
+}
+
+// breach is a finding about the protocol.
+func (d *doctor) breach(id, severity, what, why, fix string) {
+	d.report.find(Finding{ID: "protocol." + id, Check: "protocol", Severity: severity, What: what, Why: why, Fix: fix})
+}
+
+func (d *doctor) eras(p *probed) {
+	r := d.report
+	f := &Protocol{Eras: []string{}, Revisions: p.revisions, Session: d.line.session != ""}
+	if p.legacy || d.line.era == mcp.Legacy {
+		f.Eras = append(f.Eras, mcp.Legacy.String())
+	}
+	if p.modern || d.line.era == mcp.Modern {
+		f.Eras = append(f.Eras, mcp.Modern.String())
+	}
+	if v := r.InitInfo.ProtocolVersion; !slices.Contains(f.Revisions, v) {
+		f.Revisions = append(f.Revisions, v)
+	}
+	slices.Sort(f.Revisions)
+	for _, s := range r.Steps {
+		f.Streams = f.Streams || s.FirstByteMs > 0
+	}
+	r.Protocol = f
+	newest := mcp.Revision(f.Revisions[len(f.Revisions)-1])
+	switch {
+	case !newest.AtLeast(mcp.Revision20250326):
+		r.find(Finding{ID: "era.very-old", Check: "era", Severity: SevWarning, What: "The server speaks only " + string(newest) + " (HTTP+SSE).",
+			Why: "That transport is deprecated, and newer clients drop it.", Fix: "Update the server's SDK: Streamable HTTP takes the same tools."})
+	case !newest.AtLeast(mcp.Revision20250618):
+		r.find(Finding{ID: "era.old", Check: "era", Severity: SevInfo, What: "The newest revision the server speaks is " + string(newest) + ".",
+			Why: "Structured results, resource links and protected resource metadata came later.", Fix: "Update the server's SDK."})
+	}
+	if d.line.session != "" && strings.ContainsFunc(d.line.session, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+		d.breach("session-id", SevError, "The session id holds characters other than visible ASCII.", "Clients and proxies refuse the header.", "Use a random hexadecimal or base64url text.")
+	}
+	r.outcome("era", r.worst("era"), "Speaks "+strings.Join(f.Revisions, ", ")+".")
+}
+
+// unknownMethod: an unknown method is -32601, in the modern era with 404.
+func (d *doctor) unknownMethod(ctx context.Context) error {
+	a, err := d.line.call(ctx, "headgate/doctor", "", nil)
+	if err != nil {
+		d.breach("hangs", SevWarning, "An unknown method is not answered.", "A client waits until its own time is over.", "Answer it with error -32601.")
+		return err
+	}
+	d.line.step("unknown method", a)
+	switch {
+	case a.rpcCode() != mcp.CodeMethodNotFound:
+		d.breach("method-not-found", SevWarning, "An unknown method is not refused with error -32601.",
+			"Clients find out by that code what a server can do.", "Answer methods you do not know with -32601.")
+	case d.line.era == mcp.Modern && a.status != http.StatusNotFound:
+		d.breach("method-not-found-status", SevInfo, fmt.Sprintf("An unknown method is answered with HTTP %d instead of 404.", a.status),
+			"Proxies see success.", "Send 404 with error -32601.")
+	}
+	if a.reply && a.kind == "" {
+		d.breach("content-type", SevError, "An answer is neither application/json nor text/event-stream.", "Clients do not read it.", "Set Content-Type.")
+	}
+	if d.line.era == mcp.Modern && a.header.Get(mcp.HeaderSessionID) != "" {
+		d.breach("session-in-modern", SevInfo, "A modern answer carries Mcp-Session-Id.", "There are no sessions in 2026-07-28.", "Leave the header out.")
+	}
+	return nil
+}
+
+// ping must be answered by every server with sessions.
+func (d *doctor) ping(ctx context.Context) error {
+	a, err := d.line.call(ctx, mcp.MethodPing, "", nil)
+	if err == nil {
+		d.line.step("ping", a)
+	}
+	if _, ok := resultOf(a, err); !ok {
+		d.breach("ping", SevWarning, "ping is not answered with an empty result.", "Clients that test the connection take it for dead.", "Answer ping with {}.")
+	}
+	return err
+}
+
+func resultOf(a *answer, err error) (mcp.Span, bool) {
+	if err != nil {
+		return mcp.Span{}, false
+	}
+	return a.result()
+}
+
+// getStream: GET opens a stream of notifications, or is 405.
+func (d *doctor) getStream(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	h := d.line.headers("", "")
+	h.Set("Accept", "text/event-stream")
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, d.line.url, nil)
+	if err != nil {
+		return err
+	}
+	r.Header = h
+	for _, f := range d.line.fields {
+		r.Header.Set(f.Name, f.Value.Reveal())
+	}
+	wait, stop := context.WithTimeout(ctx, d.line.patience/5)
+	defer stop()
+	resp, err := d.line.client.Do(r.WithContext(wait)) // the head is enough; the stream itself may stay silent
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if ok := resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"); !ok {
+		d.breach("get-stream", SevWarning, fmt.Sprintf("GET is answered with HTTP %d: neither an event stream nor 405.", resp.StatusCode),
+			"Clients that listen for changes report an error.", "Open a stream, or answer 405 Method Not Allowed.")
+	}
+	return nil
+}
+
+// removedMethod: ping is gone in the modern era.
+func (d *doctor) removedMethod(ctx context.Context) error {
+	a, err := d.line.call(ctx, mcp.MethodPing, "", nil)
+	if err == nil && a.rpcCode() != mcp.CodeMethodNotFound {
+		d.breach("removed-method", SevInfo, "ping is answered in the modern era, which has no ping.", "It hides which era a client and a server speak.", "Answer -32601.")
+	}
+	return err
+}
+
+// mirrored sends server/discover with other headers than its body calls for.
+func (d *doctor) mirrored(ctx context.Context, change func(http.Header)) (*answer, error) {
+	id := d.line.next()
+	h := d.line.headers(mcp.MethodDiscover, "")
+	change(h)
+	return d.line.send(ctx, d.line.message(id, mcp.MethodDiscover, nil), id, h)
+}
+
+func (d *doctor) methodHeader(ctx context.Context) error {
+	a, err := d.mirrored(ctx, func(h http.Header) { h.Set(mcp.HeaderMethod, mcp.MethodToolsList) })
+	return d.mismatch(a, err, "method-header", "An Mcp-Method header that contradicts the body is accepted.")
+}
+
+func (d *doctor) noMethodHeader(ctx context.Context) error {
+	a, err := d.mirrored(ctx, func(h http.Header) { h.Del(mcp.HeaderMethod) })
+	return d.mismatch(a, err, "no-method-header", "A request without Mcp-Method is accepted.")
+}
+
+func (d *doctor) versionHeader(ctx context.Context) error {
+	a, err := d.mirrored(ctx, func(h http.Header) { h.Set(mcp.HeaderProtocolVersion, string(mcp.LatestLegacy)) })
+	return d.mismatch(a, err, "version-header", "An MCP-Protocol-Version header that contradicts the body is accepted.")
+}
+
+func (d *doctor) mismatch(a *answer, err error, id, what string) error {
+	switch {
+	case err != nil:
+		return err
+	case a.status == http.StatusOK && a.rpcCode() == 0:
+		d.breach(id, SevWarning, what, "Proxies that decide by the header and servers that act on the body see two different requests.", "Answer 400 with error -32020.")
+	case a.rpcCode() != mcp.CodeHeaderMismatch:
+		d.breach("header-code", SevInfo, "A header that contradicts the body is refused, but not with error -32020.", "Clients cannot tell the reason.", "Answer 400 with error -32020.")
+	}
+	return nil
+}
+
+// unknownVersion: a version from the future is -32022 with the supported ones.
+func (d *doctor) unknownVersion(ctx context.Context) error {
+	const future = "2099-01-01"
+	l := *d.line
+	l.revision = future
+	a, err := l.call(ctx, mcp.MethodDiscover, "", nil)
+	d.line.serial = l.serial
+	if err != nil {
+		return err
+	}
+	if a.rpcCode() != mcp.CodeUnsupportedVersion {
+		d.breach("unknown-version", SevWarning, "A protocol version that does not exist is not refused with error -32022.",
+			"Clients choose another version by that error's data.", "Answer 400 with error -32022 and data.supported.")
+	} else if _, ok := mcp.Get(a.body, a.env.ErrorData, "supported"); !ok {
+		d.breach("supported-versions", SevWarning, "The refusal of an unknown version does not list the supported ones.", "Clients choose by it.", "Send data.supported with error -32022.")
+	}
+	return nil
+}
+
+// nameHeader: a name beyond ASCII travels encoded, is decoded before it is
+// compared, and then not found. No tool of that name exists.
+func (d *doctor) nameHeader(ctx context.Context) error {
+	const name = "headgate-doctor-ü"
+	method, member := mcp.MethodToolsCall, "name"
+	switch r := d.report; {
+	case r.has("prompts"):
+		method = mcp.MethodPromptsGet
+	case r.has("resources"):
+		method, member = mcp.MethodResourcesRead, "uri"
+	}
+	value := name
+	if member == "uri" {
+		value = "headgate-doctor:///ü"
+	}
+	members := mcp.AppendString([]byte(`"`+member+`":`), value)
+	a, err := d.line.call(ctx, method, value, members)
+	if err != nil {
+		return err
+	}
+	d.line.step("header round trip", a)
+	switch code := a.rpcCode(); {
+	case code == mcp.CodeHeaderMismatch:
+		d.report.find(Finding{ID: "headers.base64", Check: "headers", Severity: SevWarning, What: "A name beyond ASCII in Mcp-Name (=?base64?…?=) is taken for a mismatch.",
+			Why: "Such tools, prompts and resources cannot be used.", Fix: "Decode the header before comparing it."})
+	case method == mcp.MethodResourcesRead && code == mcp.CodeResourceNotFound:
+		d.breach("resource-code", SevInfo, "An unknown resource is refused with -32002.", "In 2026-07-28 it is -32602.", "Answer -32602.")
+	}
+	d.report.outcome("headers", d.report.worst("headers"), "A name beyond ASCII was sent in a header.")
+	return nil
+}
+
+// rebinding: a server on this machine must look at Host and Origin, or any web
+// page can talk to it.
+func (d *doctor) rebinding(ctx context.Context) error {
+	u, err := url.Parse(d.line.url)
+	if err != nil {
+		return err
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	if u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return nil
+	}
+	l := d.line.anonymous()
+	id := l.next()
+	h := http.Header{}
+	h.Set("Origin", "http://evil.example")
+	a, err := l.send(ctx, initializeBody(id), id, h)
+	if err != nil {
+		return err
+	}
+	if _, ok := a.result(); ok {
+		d.breach("origin", SevWarning, "The server is on this machine and answers requests from any web page (Origin).",
+			"A page in the browser can use it (DNS rebinding).", "Refuse an Origin that is not yours with 403.")
+		l.goodbye(ctx, a)
+	}
+	return nil
+}
+
+// cacheHints: the modern era wants resultType, ttlMs and cacheScope on lists.
+func (d *doctor) cacheHints(method string, a *answer) {
+	if d.line.era != mcp.Modern {
+		return
+	}
+	result, _ := a.result()
+	if a.env.ResultType == "" {
+		d.breach("result-type", SevWarning, "A result has no resultType.", "It is required in 2026-07-28; strict clients refuse it.", `Send "resultType": "complete".`)
+	}
+	for _, key := range []string{"ttlMs", "cacheScope"} {
+		if _, ok := mcp.Get(a.body, result, key); !ok {
+			d.report.find(Finding{ID: "protocol.cache-hints", Check: "protocol", Severity: SevWarning, What: "A list does not say how long and for whom it may be kept.",
+				Why: "ttlMs and cacheScope are required in 2026-07-28; without them clients ask again and again.", Fix: "Send ttlMs and cacheScope."}, method+" "+key)
+		}
+	}
+}
