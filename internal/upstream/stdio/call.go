@@ -1,0 +1,104 @@
+package stdio
+
+import (
+	"strconv"
+
+	"headgate/internal/mcp"
+)
+
+const maxEvents = 256 // that wait for one reader; more are dropped, answers and questions never
+
+// call is a request under way at a child.
+type call struct {
+	id      uint64 // as the child knows it; also its progress token
+	method  string
+	session *session // the caller's; nil in the modern era and for our own
+	rawID   []byte   // the caller's id
+	token   []byte   // the caller's progress token; nil when it gave none
+	level   level    // log lines wanted (modern)
+	listen  bool     // a subscription: long, and no work
+
+	answer chan *reply // of one
+	events chan []byte
+}
+
+func newCall(method string) *call {
+	return &call{method: method, level: silent, answer: make(chan *reply, 1), events: make(chan []byte, maxEvents)}
+}
+
+// reply is a child's answer.
+type reply struct {
+	line         []byte
+	kind         mcp.Kind
+	code         int64
+	id, sub      mcp.Span
+	result       mcp.Span
+	errorMessage mcp.Span
+}
+
+func replyOf(line []byte, e *mcp.Envelope) *reply {
+	return &reply{line, e.Kind, e.ErrorCode, e.ID, e.SubscriptionID, e.Result, e.ErrorMessage}
+}
+
+// append writes the answer with the caller's id in place of ours.
+func (r *reply) append(dst, id []byte) []byte {
+	edits := [2]mcp.Edit{{Span: r.id, With: id}, {Span: r.sub, With: id}}
+	switch {
+	case r.sub.Empty():
+		return mcp.Splice(dst, r.line, edits[0])
+	case r.sub.Start < r.id.Start:
+		edits[0], edits[1] = edits[1], edits[0]
+	}
+	return mcp.Splice(dst, r.line, edits[:]...)
+}
+
+// works reports whether a method makes a server act, and so perhaps ask.
+func works(method string) bool {
+	switch method {
+	case mcp.MethodToolsCall, mcp.MethodPromptsGet, mcp.MethodResourcesRead, mcp.MethodTasksResult, mcp.MethodTasksUpdate:
+		return true
+	}
+	return false
+}
+
+// push hands a message to the caller, unless too many wait for it.
+func (k *call) push(message []byte) bool {
+	select {
+	case k.events <- message:
+		return true
+	default:
+		return false
+	}
+}
+
+// idOf reads an id or token that we gave.
+func idOf(b []byte, v mcp.Span) (uint64, bool) {
+	raw := v.Of(b)
+	if len(raw) == 0 || len(raw) > 20 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(raw), 10, 64)
+	return n, err == nil
+}
+
+// level is the severity of a log line, as MCP orders them.
+type level int32
+
+var levelNames = [...]string{"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}
+
+const (
+	info   level = 1
+	silent level = level(len(levelNames))
+	unset  level = -1
+)
+
+func levelOf(name string) level {
+	for i, n := range levelNames {
+		if n == name {
+			return level(i)
+		}
+	}
+	return unset
+}
+
+func (l level) String() string { return levelNames[l] }

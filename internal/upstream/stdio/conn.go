@@ -1,0 +1,247 @@
+package stdio
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headgate/internal/mcp"
+	"headgate/internal/sandbox"
+)
+
+const (
+	maxCalls  = 1024
+	maxAsks   = 256
+	maxJunk   = 10_000           // lines that are no message: some programs print a banner
+	writeTime = 30 * time.Second // for a child to read one message
+	rawLine   = 1 << 20          // a buffer larger than this is not kept
+)
+
+// conn is one running child: a JSON-RPC connection that its callers share.
+type conn struct {
+	program *program
+	proc    *sandbox.Process
+	began   time.Time
+	ready   time.Time
+	ctx     context.Context // ends with the process
+	cancel  context.CancelFunc
+	gone    chan struct{} // closed when no answer will come any more
+	facts   atomic.Pointer[facts]
+
+	mu    sync.Mutex
+	dead  bool
+	calls map[uint64]*call
+	next  uint64
+	asks  map[string]*session // who is to answer, by the child's id
+
+	junk      int
+	live      bool      // given to callers; guarded by program.mu, like the next three
+	stopping  bool      // by us
+	told      bool      // that it has ended
+	unlistens time.Time // when a subscription was ended last; guarded by mu
+}
+
+func newConn(p *program, proc *sandbox.Process) *conn {
+	c := &conn{program: p, proc: proc, gone: make(chan struct{}), calls: map[uint64]*call{}, asks: map[string]*session{}}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// buffers hold messages on their way.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func release(b *[]byte, used []byte) {
+	if cap(used) <= rawLine {
+		*b = used[:0]
+		buffers.Put(b)
+	}
+}
+
+// flat makes a message one line: what is a line break in valid JSON is space.
+func flat(message []byte) []byte {
+	for _, c := range []byte{'\n', '\r'} {
+		for i := bytes.IndexByte(message, c); i >= 0; i = bytes.IndexByte(message, c) {
+			message[i] = ' '
+		}
+	}
+	return message
+}
+
+// send writes a message. The child's time to read it is its own affair, never
+// that of the caller: one who leaves must not tear the channel of the others.
+func (c *conn) send(message []byte) error {
+	ctx, cancel := context.WithTimeout(c.ctx, writeTime)
+	defer cancel()
+	return c.proc.Send(ctx, message)
+}
+
+// begin sends a caller's request under an id of our own.
+func (c *conn) begin(k *call, body []byte, e *mcp.Envelope) error {
+	if err := c.add(k); err != nil {
+		return err
+	}
+	var digits [20]byte
+	own := appendUint(digits[:0], k.id)
+	edits := make([]mcp.Edit, 1, 2)
+	edits[0] = mcp.Edit{Span: e.ID, With: own}
+	if t := e.ProgressToken; !t.Empty() {
+		k.token = slices.Clone(t.Of(body))
+		edits = append(edits, mcp.Edit{Span: t, With: own})
+		if t.Start < e.ID.Start {
+			edits[0], edits[1] = edits[1], edits[0]
+		}
+	}
+	b := buffers.Get().(*[]byte)
+	message := flat(mcp.Splice((*b)[:0], body, edits...))
+	err := c.send(message)
+	release(b, message)
+	if err != nil {
+		c.drop(k)
+	}
+	return err
+}
+
+// add registers a call and gives it its id.
+func (c *conn) add(k *call) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return errEnded
+	}
+	if len(c.calls) >= maxCalls {
+		return errMany
+	}
+	c.next++
+	k.id = c.next
+	c.calls[k.id] = k
+	return nil
+}
+
+// drop forgets a call: what is answered to it now is late and goes nowhere.
+func (c *conn) drop(k *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.calls, k.id)
+}
+
+// abandon drops a call and tells the child that nobody waits for it.
+func (c *conn) abandon(k *call, reason string) {
+	c.mu.Lock()
+	_, open := c.calls[k.id]
+	delete(c.calls, k.id)
+	if k.listen {
+		c.unlistens = time.Now()
+	}
+	c.mu.Unlock()
+	if !open {
+		return
+	}
+	params := appendUint([]byte(`{"requestId":`), k.id)
+	params = append(mcp.AppendString(append(params, `,"reason":`...), reason), '}')
+	_ = c.send(mcp.AppendRequest(nil, nil, mcp.NotifyCancelled, params)) // a child that is gone needs no word
+}
+
+// ask sends a request of our own and waits for the answer.
+func (c *conn) ask(ctx context.Context, method string, params []byte) (*reply, error) {
+	k := newCall(method)
+	if err := c.add(k); err != nil {
+		return nil, err
+	}
+	if err := c.send(mcp.AppendRequest(nil, appendUint(nil, k.id), method, params)); err != nil {
+		c.drop(k)
+		return nil, err
+	}
+	select {
+	case r := <-k.answer:
+		return r, nil
+	case <-c.gone:
+		return nil, c.ended()
+	case <-ctx.Done():
+		c.abandon(k, "no answer in time")
+		return nil, ctx.Err()
+	}
+}
+
+// tell sends a request of our own whose answer does not matter.
+func (c *conn) tell(method string, params []byte) {
+	c.mu.Lock()
+	c.next++
+	id := c.next
+	c.mu.Unlock()
+	_ = c.send(mcp.AppendRequest(nil, appendUint(nil, id), method, params)) // a child that is gone needs no word
+}
+
+// ended says how the child ended.
+func (c *conn) ended() error {
+	<-c.proc.Done()
+	return errEnded.Saying("The server's program ended before it answered (%s).", c.proc.Exit())
+}
+
+// read takes the child's lines until its end.
+func (c *conn) read() {
+	var env mcp.Envelope
+	for {
+		line, err := c.proc.Receive()
+		if err != nil {
+			break
+		}
+		if !c.take(line, &env) {
+			c.program.host.opts.Log.Warn("a stdio server writes what is no MCP, so it was ended", "server", c.program.server.Slug)
+			c.stop()
+			break
+		}
+	}
+	c.mu.Lock()
+	c.dead = true
+	c.calls, c.asks = map[uint64]*call{}, map[string]*session{}
+	c.mu.Unlock()
+	close(c.gone)
+	c.stop()
+	c.cancel()
+	c.program.ended(c)
+}
+
+// stop ends the process at once where it cannot be asked.
+func (c *conn) stop() {
+	c.proc.Stop(c.program.host.ctx)
+}
+
+// take acts on one line; false when there was too much that is no message.
+func (c *conn) take(line []byte, e *mcp.Envelope) bool {
+	if line = bytes.TrimSpace(line); len(line) == 0 {
+		return true
+	}
+	line = flat(line)
+	if err := mcp.ScanReply(line, e, mcp.Limits{}); err != nil {
+		c.junk++
+		if id, ok := idOf(line, e.ID); ok {
+			c.answer(id, &reply{}) // broken, so its caller need not wait
+		}
+		return c.junk < maxJunk
+	}
+	switch e.Kind {
+	case mcp.Request:
+		c.question(line, e)
+	case mcp.Notification:
+		c.notified(line, e)
+	default:
+		if id, ok := idOf(line, e.ID); ok {
+			c.answer(id, replyOf(line, e))
+		}
+	}
+	return true
+}
+
+// answer gives a reply to the call with our id, if somebody still waits.
+func (c *conn) answer(id uint64, r *reply) {
+	c.mu.Lock()
+	k := c.calls[id]
+	delete(c.calls, id)
+	c.mu.Unlock()
+	if k != nil {
+		k.answer <- r
+	}
+}

@@ -1,0 +1,403 @@
+package stdio
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headgate/internal/access"
+	"headgate/internal/catalog"
+	"headgate/internal/sandbox"
+)
+
+// Options are what a Host needs. Zero bounds mean the defaults.
+type Options struct {
+	Launcher *sandbox.Launcher
+	Level    sandbox.Level // what must be up; with fewer walls nothing starts
+	Resolver *catalog.Resolver
+	// Spec describes the program of a server as a binding configures it.
+	Spec    func(ctx context.Context, s *catalog.Server, b *catalog.Binding) (sandbox.Spec, error)
+	Version string // of this program, for clientInfo
+	Log     *slog.Logger
+	Now     func() time.Time
+
+	Idle         time.Duration // 10 minutes: then an unused child is stopped
+	Probe        time.Duration // 5 seconds: for an answer to server/discover
+	StartTime    time.Duration // 60 seconds: the queue, the walls and the handshake together
+	Starts       int           // 4 at once
+	Queue        int           // 256 that wait
+	Programs     int           // 256 children at once
+	PerWorkspace int           // 32 of them in one workspace
+}
+
+func (o *Options) fill() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range []struct {
+		at *time.Duration
+		or time.Duration
+	}{{&o.Idle, 10 * time.Minute}, {&o.Probe, 5 * time.Second}, {&o.StartTime, time.Minute}} {
+		if *d.at == 0 {
+			*d.at = d.or
+		}
+	}
+	for _, n := range []struct {
+		at *int
+		or int
+	}{{&o.Starts, 4}, {&o.Queue, 256}, {&o.Programs, 256}, {&o.PerWorkspace, 32}} {
+		if *n.at == 0 {
+			*n.at = n.or
+		}
+	}
+}
+
+const (
+	drainTime  = 5 * time.Second // for calls under way when a server was changed
+	unusedTime = time.Hour       // then a program is forgotten
+)
+
+// key names a program: another version, or other credentials, is another one.
+type key struct {
+	server   string
+	version  int64
+	identity string
+}
+
+// Host has every program of every stdio server.
+type Host struct {
+	opts   Options
+	ctx    context.Context // ends when Close gives up waiting
+	cancel context.CancelFunc
+	starts chan struct{}
+	waits  atomic.Int32
+	doubts chan struct{} // of one: something in the store has changed
+
+	mu       sync.RWMutex
+	programs map[key]*program
+	dirs     map[string]chan struct{} // work directories in use; closed when free
+	doubtful map[*program]bool
+	closed   bool
+	tasks    sync.WaitGroup
+}
+
+// NewHost returns a host that runs nothing yet. Close it when done.
+func NewHost(o Options) *Host {
+	o.fill()
+	h := &Host{opts: o, starts: make(chan struct{}, o.Starts), doubts: make(chan struct{}, 1),
+		programs: map[key]*program{}, dirs: map[string]chan struct{}{}, doubtful: map[*program]bool{}}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h
+}
+
+// Run stops idle children and those of servers that were changed or removed,
+// until the context ends.
+func (h *Host) Run(ctx context.Context) error {
+	tick := time.NewTicker(max(min(h.opts.Idle/4, 15*time.Second), 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			h.Sweep()
+		case <-h.doubts:
+			h.check(ctx)
+		}
+	}
+}
+
+// Close stops every child; when it returns nothing is left. A context that
+// ends early makes it kill at once.
+func (h *Host) Close(ctx context.Context) {
+	h.mu.Lock()
+	h.closed = true
+	programs := h.programs
+	h.programs = map[key]*program{}
+	h.mu.Unlock()
+	var all sync.WaitGroup
+	for _, p := range programs {
+		all.Go(func() { p.retire(ctx, 0) })
+	}
+	all.Wait()
+	h.cancel()
+	h.tasks.Wait()
+}
+
+// spawn runs f beside the callers; false once the host has closed.
+func (h *Host) spawn(f func()) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.closed {
+		return false
+	}
+	h.tasks.Go(f)
+	return true
+}
+
+// Ready returns nil when programs may be started on this host, else why not.
+func (h *Host) Ready(ctx context.Context) error {
+	_, err := h.level(ctx)
+	return err
+}
+
+// level is how children are run: the strongest that the host gives, never
+// below what is required; none only when the operator asked for it.
+func (h *Host) level(ctx context.Context) (sandbox.Level, error) {
+	if h.opts.Level == sandbox.None {
+		return sandbox.None, nil
+	}
+	report, err := h.opts.Launcher.Attest(ctx)
+	if err == nil {
+		err = report.Check(h.opts.Level)
+	}
+	return report.Level, err
+}
+
+// Open implements upstream.Channel. It fails where the program cannot be
+// started at all: too few walls, not installed, not configured.
+func (h *Host) Open(ctx context.Context, s *catalog.Server, b *catalog.Binding) (http.Handler, error) {
+	if _, err := h.spec(ctx, s, b); err != nil {
+		return nil, err
+	}
+	return &handle{h, key{s.Key(), s.Version, b.Identity}, s, b}, nil
+}
+
+// handle is what the hub keeps: it finds the program of the moment.
+type handle struct {
+	host    *Host
+	key     key
+	server  *catalog.Server
+	binding *catalog.Binding
+}
+
+// ServeHTTP implements http.Handler.
+func (d *handle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := d.host.program(d.key, d.server, d.binding)
+	if p == nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	p.ServeHTTP(w, r)
+}
+
+// program finds or makes a program; nil once the host has closed.
+func (h *Host) program(k key, s *catalog.Server, b *catalog.Binding) *program {
+	h.mu.RLock()
+	p := h.programs[k]
+	h.mu.RUnlock()
+	if p != nil {
+		return p
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	if p = h.programs[k]; p == nil {
+		p = newProgram(h, k, s, b)
+		h.programs[k] = p
+	}
+	return p
+}
+
+// spec describes a program, with the walls it will be behind.
+func (h *Host) spec(ctx context.Context, s *catalog.Server, b *catalog.Binding) (sandbox.Spec, error) {
+	level, err := h.level(ctx)
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
+	spec, err := h.opts.Spec(ctx, s, b)
+	spec.Level, spec.Name = level, s.Slug
+	return spec, err
+}
+
+// queue waits for a turn to start a program.
+func (h *Host) queue(ctx context.Context) (leave func(), err error) {
+	if int(h.waits.Add(1)) > h.opts.Queue+h.opts.Starts {
+		h.waits.Add(-1)
+		return nil, ErrBusy
+	}
+	select {
+	case h.starts <- struct{}{}:
+		return func() { <-h.starts; h.waits.Add(-1) }, nil
+	case <-ctx.Done():
+		h.waits.Add(-1)
+		return nil, ErrBusy.Because(ctx.Err())
+	}
+}
+
+// claim waits until a work directory is free: two programs never share one.
+func (h *Host) claim(ctx context.Context, dir string) (free func(), err error) {
+	for {
+		h.mu.Lock()
+		taken := h.dirs[dir]
+		if taken == nil {
+			mine := make(chan struct{})
+			h.dirs[dir] = mine
+			h.mu.Unlock()
+			return func() {
+				h.mu.Lock()
+				delete(h.dirs, dir)
+				h.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		h.mu.Unlock()
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// all lists the programs.
+func (h *Host) all() []*program {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	list := make([]*program, 0, len(h.programs))
+	for _, p := range h.programs {
+		list = append(list, p)
+	}
+	return list
+}
+
+// Sweep stops idle children and forgets programs that nobody uses. Run does it
+// every now and then.
+func (h *Host) Sweep() {
+	now := h.opts.Now()
+	for _, p := range h.all() {
+		h.spawn(func() { p.sleep(h.ctx, h.opts.Idle) })
+		if p.expire(now, unusedTime) {
+			h.mu.Lock()
+			if h.programs[p.key] == p {
+				delete(h.programs, p.key)
+			}
+			h.mu.Unlock()
+		}
+	}
+}
+
+// room makes sure that one more program may run, if need be by stopping the
+// one that was not used for longest.
+func (h *Host) room(ctx context.Context, s *catalog.Server) error {
+	var here, all []*program
+	for _, p := range h.all() {
+		if p.running() == nil {
+			continue
+		}
+		all = append(all, p)
+		if p.server.Organization == s.Organization && p.server.Workspace == s.Workspace {
+			here = append(here, p)
+		}
+	}
+	for _, b := range []struct {
+		list []*program
+		most int
+	}{{here, h.opts.PerWorkspace}, {all, h.opts.Programs}} {
+		if len(b.list) < b.most {
+			continue
+		}
+		slices.SortFunc(b.list, func(a, b *program) int { return a.lastUse().Compare(b.lastUse()) })
+		if !slices.ContainsFunc(b.list, func(p *program) bool {
+			p.sleep(ctx, 0)
+			return p.running() == nil
+		}) {
+			return ErrBusy
+		}
+	}
+	return nil
+}
+
+// Changed is told of every committed change, see db.Store.OnChange.
+func (h *Host) Changed(kind, ref string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range h.programs {
+		if p.touchedBy(kind, ref) {
+			h.doubtful[p] = true
+		}
+	}
+	if len(h.doubtful) > 0 {
+		select {
+		case h.doubts <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (p *program) touchedBy(kind, ref string) bool {
+	switch kind {
+	case "server":
+		return ref == p.server.ID
+	case "servers", "workspace":
+		return ref == p.server.Workspace
+	case "service", "configuration":
+		return ref == p.server.Service
+	}
+	return false
+}
+
+// check ends the programs whose server is no longer what it was.
+func (h *Host) check(ctx context.Context) {
+	h.mu.Lock()
+	doubtful := h.doubtful
+	h.doubtful = map[*program]bool{}
+	h.mu.Unlock()
+	for p := range doubtful {
+		if h.holds(ctx, p) {
+			continue
+		}
+		h.mu.Lock()
+		if h.programs[p.key] == p {
+			delete(h.programs, p.key)
+		}
+		h.mu.Unlock()
+		h.spawn(func() { p.retire(h.ctx, drainTime) })
+	}
+}
+
+// holds reports whether a program is still the one its callers would get.
+func (h *Host) holds(ctx context.Context, p *program) bool {
+	by := &access.Principal{Organization: p.server.Organization, User: p.binding.User}
+	w, err := h.opts.Resolver.Workspace(ctx, by.Organization, p.server.Workspace)
+	if err != nil {
+		return !errors.Is(err, catalog.ErrWorkspaceNotFound) // else the store could not be asked
+	}
+	s, ok := w.Server(p.server.ID)
+	if p.server.ID == "" {
+		s, err = h.opts.Resolver.Service(ctx, by, p.server.Workspace, p.server.Service)
+		if err != nil {
+			return !errors.Is(err, catalog.ErrServiceNotFound)
+		}
+		ok = s.ID == ""
+	}
+	if !ok || !s.Enabled || s.Version != p.key.version {
+		return false
+	}
+	b, err := h.opts.Resolver.Bind(ctx, s, by)
+	if err != nil {
+		return !errors.Is(err, catalog.ErrUnconfigured)
+	}
+	return b.Identity == p.key.identity
+}
+
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func appendUint(dst []byte, n uint64) []byte { return strconv.AppendUint(dst, n, 10) }
