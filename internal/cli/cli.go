@@ -9,16 +9,14 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"headgate/internal/sandbox"
 	"headgate/internal/settings"
 )
 
 // Program is what the commands that are no clients need.
 type Program struct {
-	Version       string
-	Serve         func(ctx context.Context, s *settings.Settings) error
-	Migrate       func(ctx context.Context, s *settings.Settings) error
-	SandboxHelper func(args []string) int
+	Version string
+	Serve   func(ctx context.Context, s *settings.Settings) error
+	Migrate func(ctx context.Context, s *settings.Settings) error
 }
 
 // commands is the command tree, in the order help shows it.
@@ -27,10 +25,10 @@ type commands struct {
 	JSON bool             `name:"json" help:"Print what the server says as JSON; errors too, on stderr."`
 	Show kong.VersionFlag `name:"version" help:"Print the version."`
 
-	Serve    serveCmd    `cmd:"" group:"Server" help:"Run Headgate."`
-	Settings settingsCmd `cmd:"" group:"Server" help:"Print the settings in force."`
-	Migrate  migrateCmd  `cmd:"" group:"Server" help:"Bring the database's schema up to date."`
-	Version  versionCmd  `cmd:"" group:"Server" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" group:"Running Headgate" help:"Run Headgate."`
+	Settings settingsCmd `cmd:"" group:"Running Headgate" help:"Print the settings in force."`
+	Migrate  migrateCmd  `cmd:"" group:"Running Headgate" help:"Bring the database's schema up to date."`
+	Version  versionCmd  `cmd:"" group:"Running Headgate" help:"Print the version."`
 
 	Login  loginCmd  `cmd:"" group:"Session" help:"Sign in and keep the session."`
 	Logout logoutCmd `cmd:"" group:"Session" help:"End the session."`
@@ -68,9 +66,6 @@ type exit int
 // Run runs one command line, without the program's name, and returns the exit
 // code. It returns early when ctx ends.
 func (p *Program) Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) (code int) {
-	if len(args) > 0 && args[0] == sandbox.HelperArg {
-		return p.SandboxHelper(args[1:])
-	}
 	defer func() {
 		switch v := recover().(type) {
 		case nil:
@@ -119,7 +114,7 @@ func description() string {
 		"session that headgate login keeps, else the API key in ./data/first-run.json.\n\n" +
 		"Exit codes:")
 	for _, c := range codes {
-		fmt.Fprintf(&b, "\n  %2d  %s", c.code, c.means)
+		fmt.Fprintf(&b, "\n  %3d  %s", c.code, c.means)
 	}
 	return b.String()
 }

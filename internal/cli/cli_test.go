@@ -35,10 +35,9 @@ func headgate() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	p := &cli.Program{
-		Version:       "v1.2.3",
-		Serve:         func(ctx context.Context, s *settings.Settings) error { return app.Serve(ctx, s, "v1.2.3", os.Stdout) },
-		Migrate:       func(ctx context.Context, s *settings.Settings) error { return app.Migrate(ctx, s, os.Stdout) },
-		SandboxHelper: func([]string) int { return 99 },
+		Version: "v1.2.3",
+		Serve:   func(ctx context.Context, s *settings.Settings) error { return app.Serve(ctx, s, "v1.2.3", os.Stdout) },
+		Migrate: func(ctx context.Context, s *settings.Settings) error { return app.Migrate(ctx, s, os.Stdout) },
 	}
 	return p.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
 }
