@@ -23,6 +23,8 @@ import (
 	"headgate/internal/settings"
 )
 
+var first = []string{"enable"}
+
 // last are the operations that take away what the others use, in this order.
 var last = []string{
 	"rotateOrganizationKey", "revokeOrganizationKey", "rotateMyKey", "revokeMyKey", "revokeInvitation", "removeMember", "unconfigureService",
@@ -55,19 +57,19 @@ func newWorld(t *testing.T) *world {
 	url := w.start(dir)
 	text, err := os.ReadFile(filepath.Join(dir, "first-run.json"))
 	w.must(err)
-	var first struct{ OwnerEmail, OwnerPassword, OperatorKey string }
-	w.must(json.Unmarshal(text, &first))
-	w.variables["HEADGATE_URL"], w.operator = url, first.OperatorKey
+	var run struct{ OwnerEmail, OwnerPassword, OperatorKey string }
+	w.must(json.Unmarshal(text, &run))
+	w.variables["HEADGATE_URL"], w.operator = url, run.OperatorKey
 	public, err := client.New(url)
 	w.must(err)
-	in, _, err := public.Login(w.ctx, client.LoginBody{Email: first.OwnerEmail, Password: first.OwnerPassword})
+	in, _, err := public.Login(w.ctx, client.LoginBody{Email: run.OwnerEmail, Password: run.OwnerPassword})
 	w.must(err)
 	w.session = in.Token
 	w.texts = append(w.texts, `"refreshToken":"TOKEN"`, `"refreshToken":"`+in.RefreshToken+`"`)
-	w.texts = append(w.texts, `"currentPassword":"a long unguessable phrase"`, `"currentPassword":"`+first.OwnerPassword+`"`)
+	w.texts = append(w.texts, `"currentPassword":"a long unguessable phrase"`, `"currentPassword":"`+run.OwnerPassword+`"`)
 	w.api, err = client.New(url, client.WithToken(in.Token))
 	w.must(err)
-	w.fill(public, first.OwnerEmail, first.OwnerPassword)
+	w.fill(public, run.OwnerEmail, run.OwnerPassword)
 	w.variables["USER_ID"] = w.join(public, dir, "grace@example.org")
 	w.texts = append(w.texts, "user_01k00000000000000000000000", w.join(public, dir, "heidi@example.org"))
 	return w
@@ -226,11 +228,14 @@ func (w *world) run(t *testing.T, e example) (status int, body []byte) {
 
 var pathID = regexp.MustCompile(`/\$[A-Z_]+_ID\b`)
 
-// TestExamples runs every example of the Platform API's page: each does what
-// it says, and one that goes stale fails here.
+// TestExamples runs every example of the pages: each does what it says, and one
+// that goes stale fails here.
 func TestExamples(t *testing.T) {
 	w := newWorld(t)
-	list := examples(t, "../../../docs/reference/platform.md")
+	list := examples(t, "../../../docs/reference/account.md")
+	// Everything about a person's account waits for it to be enabled.
+	slices.SortStableFunc(list, func(a, b example) int { return slices.Index(first, b.operation) - slices.Index(first, a.operation) })
+	list = append(list, examples(t, "../../../docs/reference/platform.md")...)
 	slices.SortStableFunc(list, func(a, b example) int { return slices.Index(last, a.operation) - slices.Index(last, b.operation) })
 	for _, e := range list {
 		t.Run(e.operation, func(t *testing.T) {
