@@ -2,12 +2,14 @@ package call
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"headgate/internal/access"
 	"headgate/internal/activity"
+	"headgate/internal/budget"
 	"headgate/internal/credit"
 	"headgate/internal/fault"
 	"headgate/internal/id"
@@ -31,6 +33,7 @@ type Options struct {
 	Upstream  upstream.Exchanger
 	Limiter   *quota.Limiter[string]
 	Daily     *quota.Service
+	Budgets   *budget.Service // what a workspace may do and spend; nil: anything
 	Terms     func(ctx context.Context, organization string) (Terms, error)
 	Value     int64 // what a credit is worth, in micro-USD
 	Now       func() time.Time
@@ -103,6 +106,12 @@ func (s *Service) Do(ctx context.Context, r *Request, sink upstream.Sink) (*upst
 	if err := s.Committer.Ready(); err != nil {
 		return nil, err
 	}
+	if err := s.admit(ctx, r, rec); err != nil {
+		if errors.Is(err, budget.ErrBusy) {
+			return nil, err // as for the rate
+		}
+		return nil, s.refuse(rec, start, err)
+	}
 	if err := s.Daily.Count(ctx, r.By.Organization, terms.PerDay); err != nil {
 		return nil, s.refuse(rec, start, err)
 	}
@@ -143,16 +152,45 @@ func (s *Service) begin(r *Request) (*Record, time.Time) {
 }
 
 func (s *Service) end(rec *Record) {
+	rec.Budget.End(0) // of a call that was never recorded
 	*rec = Record{}
 	s.records.Put(rec)
 }
 
+// price is what the call costs when it is charged.
+func (r *Request) price() int64 {
+	if r.Method == mcp.MethodToolsCall {
+		return r.Server.Price(r.Name)
+	}
+	return r.Server.ReadPrice
+}
+
+// admit asks the workspace's status, tier and budget, and keeps the call within
+// its tier's deadline.
+func (s *Service) admit(ctx context.Context, r *Request, rec *Record) (err error) {
+	if s.Budgets == nil {
+		return nil
+	}
+	if rec.Budget, err = s.Budgets.Admit(ctx, r.By.Organization, r.Server.Workspace, r.price()*s.Value); err != nil {
+		return err
+	}
+	limit := r.Timeout
+	switch {
+	case limit > 0:
+	case r.Method == mcp.MethodToolsCall:
+		limit = r.Server.TimeoutOf(r.Name)
+	default:
+		limit = r.Server.TimeoutOf("")
+	}
+	if limit > rec.Budget.Deadline {
+		r.Timeout = rec.Budget.Deadline
+	}
+	return nil
+}
+
 // hold finds who pays and sets the price aside.
 func (s *Service) hold(ctx context.Context, r *Request, rec *Record) (err error) {
-	price := r.Server.ReadPrice
-	if r.Method == mcp.MethodToolsCall {
-		price = r.Server.Price(r.Name)
-	}
+	price := r.price()
 	account, personal := r.By.Account, r.By.Account != ""
 	if !personal {
 		if account, err = s.Credits.IDOf(ctx, r.By.Organization, ""); err != nil {

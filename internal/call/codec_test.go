@@ -13,7 +13,7 @@ import (
 func fill(v reflect.Value, n *int64) {
 	for i := range v.NumField() {
 		f := v.Field(i)
-		if !v.Type().Field(i).IsExported() || v.Type().Field(i).Name == "Hold" {
+		if name := v.Type().Field(i).Name; !v.Type().Field(i).IsExported() || name == "Hold" || name == "Budget" { // holds live in memory alone
 			continue
 		}
 		*n++

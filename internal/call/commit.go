@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"headgate/internal/activity"
+	"headgate/internal/budget"
 	"headgate/internal/credit"
 	"headgate/internal/db"
 	"headgate/internal/fault"
@@ -29,6 +30,7 @@ const maxGroup = 256
 type Committer struct {
 	store  *db.Store
 	credit *credit.Service
+	budget *budget.Service // nil: none
 	log    *slog.Logger
 
 	mu      sync.Mutex
@@ -39,6 +41,27 @@ type Committer struct {
 	free    sync.Pool
 	blind   bool
 	rows    *rows // with a journal
+	groups  atomic.Int64
+	records atomic.Int64
+}
+
+// Stats is what a committer has done since the start.
+type Stats struct {
+	Groups  int64 // commits
+	Records int64 // calls in them
+	Waiting int   // calls that are safe in the journal and not yet rows
+	Sick    bool  // the last commit failed
+}
+
+// Stats returns what has been done so far.
+func (c *Committer) Stats() Stats {
+	s := Stats{Groups: c.groups.Load(), Records: c.records.Load(), Sick: c.sick.Load()}
+	if c.rows != nil {
+		c.rows.mu.Lock()
+		s.Waiting = len(c.rows.waiting)
+		c.rows.mu.Unlock()
+	}
+	return s
 }
 
 // Blind makes the committer forget every record instead of writing it. It is
@@ -46,10 +69,42 @@ type Committer struct {
 // relay; nothing may be sold with it.
 func (c *Committer) Blind() { c.blind = true }
 
+// Budgeted makes the committer write what calls cost into their workspaces'
+// budgets too. Call it before anything is committed.
+func (c *Committer) Budgeted(b *budget.Service) { c.budget = b }
+
 // Record is a finished call: its settlement and its line.
 type Record struct {
 	Settlement credit.Settlement
+	Budget     budget.Hold
 	Line       activity.Line
+}
+
+// ended ends the holds of a record that is on disk.
+func (rec *Record) ended() {
+	rec.Settlement.Ended()
+	rec.Budget.End(rec.Line.CostMicros)
+}
+
+// settle writes the money of records: the accounts' and the budgets'. Of
+// records that a crash has left, all that cost something may have been in a
+// budget.
+func (c *Committer) settle(f *db.Fast, settlements []*credit.Settlement, spent []budget.Spend) error {
+	if err := c.credit.Settle(f, settlements); err != nil {
+		return err
+	}
+	if c.budget == nil || len(spent) == 0 {
+		return nil
+	}
+	return c.budget.Settle(f, spent)
+}
+
+// spending adds a record's cost to what its workspace's budget must know.
+func spending(list []budget.Spend, rec *Record, crashed bool) []budget.Spend {
+	if rec.Line.CostMicros == 0 || !crashed && !rec.Budget.Reserved() {
+		return list
+	}
+	return append(list, budget.Spend{Workspace: rec.Line.Workspace, At: rec.Line.CreatedAt, Micros: rec.Line.CostMicros, Reserved: rec.Budget.Reserved()})
 }
 
 type entry struct {
@@ -75,7 +130,7 @@ func NewCommitter(store *db.Store, credits *credit.Service, log *slog.Logger) *C
 // not be written; then nothing of it was, and its hold is released.
 func (c *Committer) Commit(rec *Record) error {
 	if c.blind {
-		rec.Settlement.Ended()
+		rec.ended()
 		return nil
 	}
 	e := c.free.Get().(*entry)
@@ -131,6 +186,8 @@ func (c *Committer) lead(mine *entry) {
 func (c *Committer) write(group []*entry) {
 	err := c.try(group)
 	if err == nil {
+		c.groups.Add(1)
+		c.records.Add(int64(len(group)))
 		return
 	}
 	if len(group) > 1 && !errors.Is(err, context.DeadlineExceeded) {
@@ -143,6 +200,7 @@ func (c *Committer) write(group []*entry) {
 	c.log.Error("commit of calls failed", "calls", len(group), "error", err)
 	for _, e := range group {
 		e.rec.Settlement.Hold.Release()
+		e.rec.Budget.End(0)
 		e.err = ErrStore.Because(err)
 	}
 }
@@ -153,7 +211,7 @@ func (c *Committer) try(group []*entry) error {
 			return err
 		}
 		for _, e := range group {
-			e.rec.Settlement.Ended()
+			e.rec.ended()
 		}
 		return nil
 	}
@@ -162,11 +220,13 @@ func (c *Committer) try(group []*entry) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	settlements := make([]*credit.Settlement, len(group))
+	var spent []budget.Spend
 	for i, e := range group {
 		settlements[i] = &e.rec.Settlement
+		spent = spending(spent, e.rec, false)
 	}
 	err := c.store.Fast(ctx, func(f *db.Fast) error {
-		if err := c.credit.Settle(f, settlements); err != nil {
+		if err := c.settle(f, settlements, spent); err != nil {
 			return err
 		}
 		for _, e := range group {
@@ -180,8 +240,8 @@ func (c *Committer) try(group []*entry) error {
 		return err
 	}
 	c.sick.Store(false)
-	for _, st := range settlements {
-		st.Ended()
+	for _, e := range group {
+		e.rec.ended()
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"headgate/internal/activity"
+	"headgate/internal/budget"
 	"headgate/internal/credit"
 	"headgate/internal/db"
 	"headgate/internal/journal"
@@ -75,7 +76,7 @@ func (c *Committer) Journalled(ctx context.Context, dir string, jid journal.ID) 
 
 // touchesRows reports whether a statement reads or writes what rows make.
 func touchesRows(text string) bool {
-	for _, t := range []string{"accounts", "entries", "calls", "counters"} {
+	for _, t := range []string{"accounts", "entries", "calls", "counters", "budget_"} {
 		if strings.Contains(text, t) {
 			return true
 		}
@@ -174,11 +175,13 @@ func (r *rows) apply(ctx context.Context) error {
 
 func (r *rows) write(ctx context.Context, list []Record, mark uint64) error {
 	settlements := make([]*credit.Settlement, len(list))
+	var spent []budget.Spend
 	for i := range list {
 		settlements[i] = &list[i].Settlement
+		spent = spending(spent, &list[i], r.c.rows == nil)
 	}
 	return r.c.store.Fast(ctx, func(f *db.Fast) error {
-		if err := r.c.credit.Settle(f, settlements); err != nil {
+		if err := r.c.settle(f, settlements, spent); err != nil {
 			return err
 		}
 		for i := range list {
