@@ -57,9 +57,6 @@ func (l *lists) list(ctx context.Context, ep endpoint, kind upstream.ListKind) *
 		return kept
 	}
 	sources := l.gather(ctx, ep, kind)
-	if kept != nil && slices.Equal(kept.sources, sources) {
-		return kept
-	}
 	made := l.merge(ep, kind, sources)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,15 +67,18 @@ func (l *lists) list(ctx context.Context, ep endpoint, kind upstream.ListKind) *
 	return made
 }
 
-// current reports whether a list is complete and still what the servers have
-// listed last.
+// current reports whether a list is still what the servers have listed last. A
+// server that was missing a moment ago is not waited for again.
 func (l *lists) current(ctx context.Context, ep endpoint, kept *list) bool {
 	i := 0
 	for _, s := range ep.servers() {
 		if !s.Enabled {
 			continue
 		}
-		if i == len(kept.sources) || kept.sources[i].server != s || kept.sources[i].listing == nil || l.g.Hub.Kept(ctx, s, ep.by, kept.kind) != kept.sources[i].listing {
+		if i == len(kept.sources) || kept.sources[i].server != s || l.g.Hub.Kept(ctx, s, ep.by, kept.kind) != kept.sources[i].listing {
+			return false
+		}
+		if kept.sources[i].listing == nil && l.g.Now().Sub(kept.made) > missingTTL {
 			return false
 		}
 		i++
@@ -112,7 +112,11 @@ func (l *lists) gather(ctx context.Context, ep endpoint, kind upstream.ListKind)
 	}
 	// The goroutines may outlive this call: their servers' lists still land in memory.
 	time.AfterFunc(listWait, cancel)
-	start, wait := time.Now(), time.NewTimer(listWait)
+	start, first := time.Now(), listWait
+	if waiting < len(servers) {
+		first = listGrace
+	}
+	wait := time.NewTimer(first)
 	defer wait.Stop()
 	for range waiting {
 		select {

@@ -35,6 +35,7 @@ type list struct {
 	index   map[string]place
 	pages   []page
 	digest  string // of the names in it, the same on every replica
+	made    time.Time
 }
 
 // place is where an item comes from.
@@ -60,7 +61,7 @@ type merging struct {
 // get their server's name before their own; URIs are never rewritten, so the
 // oldest server that offers one owns it and later ones are named.
 func (l *lists) merge(ep endpoint, kind upstream.ListKind, sources []source) *list {
-	m := merging{list: &list{kind: kind, sources: sources, index: map[string]place{}}, ep: ep, ttl: time.Hour}
+	m := merging{list: &list{kind: kind, sources: sources, index: map[string]place{}, made: l.g.Now()}, ep: ep, ttl: time.Hour}
 	for _, s := range sources {
 		m.take(s)
 	}

@@ -100,6 +100,10 @@ func codeOf(f *fault.Error, era mcp.Era) int {
 				return mcp.CodeUnsupportedVersion
 			}
 			return mcp.CodeInvalidRequest
+		case errResource.Code:
+			if era == mcp.Legacy {
+				return mcp.CodeResourceNotFound
+			}
 		case errInFlight.Code, errNoHeader.Code, errSession.Code:
 			return mcp.CodeInvalidRequest
 		}

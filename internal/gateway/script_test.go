@@ -14,8 +14,8 @@ import (
 
 const patience = 5 * time.Second
 
-// script is an MCP server that does as a conversation says. It shakes hands by
-// itself, and answers lists that nobody has a line for.
+// script is an MCP server that does as a conversation says. It shakes hands and
+// lists, nothing at first, by itself.
 type script struct {
 	*httptest.Server
 	t            testing.TB
@@ -46,7 +46,8 @@ type outgoing struct {
 }
 
 func newScript(t testing.TB, modern bool) *script {
-	s := &script{t: t, modern: modern, got: make(chan *incoming, 64), sessions: map[string]bool{}, lists: map[string]string{},
+	s := &script{t: t, modern: modern, got: make(chan *incoming, 64), sessions: map[string]bool{},
+		lists:        map[string]string{"tools/list": `{"tools":[]}`, "prompts/list": `{"prompts":[]}`, "resources/list": `{"resources":[]}`, "resources/templates/list": `{"resourceTemplates":[]}`},
 		capabilities: `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true},"logging":{},"completions":{}}`}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(func() {

@@ -61,7 +61,7 @@ func (x *exchange) owner(uri string) (*catalog.Server, string, error) {
 			}
 		}
 	}
-	return nil, "", errUnknown
+	return nil, "", errResource
 }
 
 // templateMatches reports whether a URI can come of a template (RFC 6570):
