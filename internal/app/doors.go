@@ -124,6 +124,9 @@ func (a *App) doors(context.Context) (err error) {
 	for _, p := range web.Paths {
 		routes = append(routes, server.Route{Prefix: p, Handler: pages, OwnHeaders: true})
 	}
+	if err := a.metrics(); err != nil {
+		return err
+	}
 	a.Server, err = server.New(a.serverConfig(), routes...)
 	return err
 }

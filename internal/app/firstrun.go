@@ -39,10 +39,6 @@ type FirstRun struct {
 	OperatorKey     string `json:"operatorKey,omitempty"`
 }
 
-func (f *FirstRun) complete() bool {
-	return f.APIKey != "" && f.OrganizationKey != "" && f.OperatorKey != ""
-}
-
 // headgate is the principal of what Headgate does by itself.
 func headgate(organization, tenant string) *access.Principal {
 	return &access.Principal{Kind: access.System, ID: "headgate", Name: "headgate", Organization: organization, Tenant: tenant, Role: access.Owner, Scopes: access.Every}

@@ -32,7 +32,8 @@ type rows struct {
 	applying sync.Mutex // one application at a time; taken before mu
 	mu       sync.Mutex
 	waiting  []Record
-	last     uint64 // number of the frame of the newest of them
+	last     uint64 // the newest frame that was confirmed
+	done     uint64 // the newest frame whose rows are there
 }
 
 var markApplied = db.Prepare(`INSERT INTO counters (name, value) VALUES ('journal', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value`)
@@ -87,9 +88,9 @@ func touchesRows(text string) bool {
 // catchUp makes rows of everything committed so far.
 func (r *rows) catchUp(ctx context.Context) error {
 	r.mu.Lock()
-	n := len(r.waiting)
+	behind := r.done < r.last // also while an application has taken what waits
 	r.mu.Unlock()
-	if n == 0 {
+	if !behind {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -155,7 +156,7 @@ func (r *rows) apply(ctx context.Context) error {
 	r.waiting = nil
 	r.mu.Unlock()
 	if len(list) == 0 {
-		return nil
+		return nil // whoever held the lock before has written it all
 	}
 	err := r.write(ctx, list, last)
 	if errors.Is(err, db.ErrGuard) || errors.Is(err, db.ErrDuplicate) || errors.Is(err, db.ErrRefused) || errors.Is(err, credit.ErrInsufficient) || errors.Is(err, credit.ErrNoAccount) {
@@ -170,6 +171,9 @@ func (r *rows) apply(ctx context.Context) error {
 		return fmt.Errorf("write rows of calls: %w", err)
 	}
 	r.j.Applied(last)
+	r.mu.Lock()
+	r.done = max(r.done, last)
+	r.mu.Unlock()
 	return nil
 }
 

@@ -88,6 +88,38 @@ func TestJournalled(t *testing.T) {
 		})
 		testkit.Fault(t, err, "credit.insufficient")
 	})
+	// Once a reader could come between an application taking the records and
+	// its commit, and see nothing of them.
+	t.Run("also while rows are being written", func(t *testing.T) {
+		s, credits, c, _ := begin(t, testkit.SQLitePath(t), t.TempDir())
+		defer s.Close()
+		run, stop := context.WithCancel(ctx)
+		ended := make(chan error)
+		go func() { ended <- c.Run(run) }()
+		var wg sync.WaitGroup
+		for range 4 {
+			a := account(t, s, credits, 10_000)
+			wg.Go(func() {
+				for i := range 100 {
+					h, err := credits.Hold(ctx, a.ID, 1)
+					if err == nil {
+						err = c.Commit(record(a, h, 1))
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if got, err := credits.Get(ctx, a.ID); err != nil || got.Balance() != int64(10_000-i-1) {
+						t.Errorf("after %d calls the balance is %d, %v", i+1, got.Balance(), err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		stop()
+		testkit.Must0(t, <-ended)
+	})
 	t.Run("a record that can never be a row holds up no other and is told of", func(t *testing.T) {
 		s, credits, c, _ := begin(t, testkit.SQLitePath(t), t.TempDir())
 		defer s.Close()
