@@ -97,7 +97,7 @@ func TestJournalled(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- c.Run(run) }()
 		var wg sync.WaitGroup
-		for range 4 {
+		for range 16 {
 			a := account(t, s, credits, 10_000)
 			wg.Go(func() {
 				for i := range 100 {
