@@ -196,7 +196,9 @@ func sdkServer() {
 			return run(ctx, r, in.Text)
 		})
 	}
-	tool("echo", func(_ context.Context, _ *mcp.CallToolRequest, text string) (*mcp.CallToolResult, any, error) { return said(text) })
+	tool("echo", func(_ context.Context, _ *mcp.CallToolRequest, text string) (*mcp.CallToolResult, any, error) {
+		return said(text)
+	})
 	tool("slow", func(ctx context.Context, r *mcp.CallToolRequest, text string) (*mcp.CallToolResult, any, error) {
 		for i := range 3 {
 			if token := r.Params.GetProgressToken(); token != nil {
@@ -228,7 +230,9 @@ func sdkServer() {
 	})
 	tool("grow", func(_ context.Context, _ *mcp.CallToolRequest, text string) (*mcp.CallToolResult, any, error) {
 		tool := &mcp.Tool{Name: text, InputSchema: map[string]any{"type": "object"}}
-		s.AddTool(tool, func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) { return &mcp.CallToolResult{}, nil })
+		s.AddTool(tool, func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			return &mcp.CallToolResult{}, nil
+		})
 		return said("grown")
 	})
 	tool("log", func(ctx context.Context, r *mcp.CallToolRequest, text string) (*mcp.CallToolResult, any, error) {

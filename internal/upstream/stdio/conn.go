@@ -174,6 +174,13 @@ func (c *conn) tell(method string, params []byte) {
 	_ = c.send(mcp.AppendRequest(nil, appendUint(nil, id), method, params)) // a child that is gone needs no word
 }
 
+// ending reports whether the child is being stopped.
+func (c *conn) ending() bool {
+	c.program.mu.Lock()
+	defer c.program.mu.Unlock()
+	return c.stopping
+}
+
 // ended says how the child ended.
 func (c *conn) ended() error {
 	<-c.proc.Done()

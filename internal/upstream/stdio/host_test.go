@@ -184,4 +184,3 @@ func TestProgramsThatDoNotSpeak(t *testing.T) {
 		h.logged(s, "cannot start")
 	})
 }
-

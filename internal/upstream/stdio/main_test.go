@@ -104,7 +104,7 @@ func newHouse(t testing.TB, change ...func(*stdio.Options)) *house {
 		c(&o)
 	}
 	h.host = stdio.NewHost(o)
-	h.hub = upstream.NewHub(upstream.Options{Binder: binder{}, Channels: map[catalog.Transport]upstream.Channel{catalog.Stdio: h.host}, Resume: 10 * time.Millisecond})
+	h.hub = upstream.NewHub(upstream.Options{Binder: binder{}, Channels: map[catalog.Transport]upstream.Channel{catalog.Stdio: h.host}, Resume: 10 * time.Millisecond, Now: o.Now})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

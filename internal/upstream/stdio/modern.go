@@ -50,6 +50,9 @@ type listen struct {
 	answer chan *reply // the child's end of it
 	over   chan struct{}
 	once   sync.Once
+
+	mu   sync.Mutex
+	conn *conn // where it is in force
 }
 
 func (l *listen) end() { l.once.Do(func() { close(l.over) }) }
@@ -115,6 +118,13 @@ func (x *exchange) acknowledgement() []byte {
 
 // attach puts a subscription in force at a child, in a goroutine of its own.
 func (c *conn) attach(l *listen) {
+	l.mu.Lock()
+	twice := l.conn == c
+	l.conn = c
+	l.mu.Unlock()
+	if twice {
+		return
+	}
 	k := newCall(mcp.MethodSubscriptionsListen)
 	k.listen, k.rawID, k.events = true, l.env.ID.Of(l.body), l.events
 	c.program.host.spawn(func() {
@@ -126,6 +136,9 @@ func (c *conn) attach(l *listen) {
 		}
 		select {
 		case r := <-k.answer:
+			if c.ending() {
+				return // it says goodbye because it goes to sleep
+			}
 			select {
 			case l.answer <- r:
 			default:

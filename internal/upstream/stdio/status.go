@@ -120,3 +120,13 @@ func (h *Host) Stats() (s Stats) {
 	}
 	return s
 }
+
+// PIDs returns the process ids of the inits of a server's children.
+func (h *Host) PIDs(server string) (pids []int) {
+	for _, p := range h.all() {
+		if c := p.running(); c != nil && p.key.server == server {
+			pids = append(pids, c.proc.PID())
+		}
+	}
+	return pids
+}
