@@ -1,0 +1,15 @@
+// Package approval holds an operation back until a person has agreed to it.
+//
+// It owns the tables approvals and approval_policies: what an organization
+// gates (secrets, keys, destructive operations) when a key asks for it, and
+// what waits for a person.
+//
+// Promises: an approval is bound to the exact operation, its arguments and who
+// asks, by an HMAC, and tells nothing of them; it lets that operation happen
+// once; it ends ten minutes after it was asked for, or after it was given.
+// Reading changes nothing. Only a person decides, and only a person sets what
+// is gated.
+//
+// It leaves to others: which operations belong to which gate (doors), and doing
+// the operation.
+package approval
