@@ -12,7 +12,7 @@ import (
 // buildIdentity makes people and sessions, with mail and the external issuer.
 func (a *App) buildIdentity(ctx context.Context) (err error) {
 	s := a.Settings
-	o := identity.Options{Now: a.Now, Log: a.Log, SignUp: identity.SignUp(s.SignUp), BaseURL: s.PublicURL(), Complete: a.complete, Outgoing: a.outgoing}
+	o := identity.Options{Now: a.Now, Log: a.Log, SignUp: identity.SignUp(s.SignUp), BaseURL: s.PublicURL(), Access: s.SessionFor, Complete: a.complete, Outgoing: a.outgoing}
 	if s.ExternalIssuer != "" {
 		o.Issuers = []identity.Issuer{{URL: s.ExternalIssuer, Audience: s.ExternalAudience, Algorithm: s.ExternalAlgorithm, JWKS: s.ExternalJWKS,
 			Secret: seal.NewValue(s.ExternalSecret), TrustEmail: s.ExternalSecret != "", Provision: true}}

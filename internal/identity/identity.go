@@ -52,8 +52,9 @@ type Options struct {
 	// default workspace. It runs when a session is first seen, not per request.
 	Complete func(ctx context.Context, p *access.Principal) error
 	Issuers  []Issuer
-	HTTP     *http.Client // fetches issuers' keys
-	Hashing  int          // passwords hashed at once, 19 MiB each
+	HTTP     *http.Client  // fetches issuers' keys
+	Hashing  int           // passwords hashed at once, 19 MiB each
+	Access   time.Duration // how long a session's token lasts; 0 means 15 minutes
 }
 
 // Client is where a session is started from.
@@ -90,6 +91,9 @@ func New(ctx context.Context, store *db.Store, keys *seal.Keys, t *tenancy.Servi
 	}
 	if o.Outgoing == nil {
 		o.Outgoing = func(context.Context, Message) {}
+	}
+	if o.Access <= 0 {
+		o.Access = accessLife
 	}
 	if o.Hashing <= 0 {
 		o.Hashing = min(max(2, runtime.GOMAXPROCS(0)/2), 3)

@@ -95,10 +95,10 @@ func (s *Service) endOldest(ctx context.Context, tx *db.Tx, user string, now tim
 
 func (s *Service) issue(u *User, session, organization string, role access.Role) *Tokens {
 	now := s.now()
-	expires := time.Unix(now.Unix(), 0).Add(accessLife).UTC()
+	expires := time.Unix(now.Unix(), 0).Add(s.o.Access).UTC()
 	return &Tokens{
 		Access:  s.signer.sign(claims{Subject: u.ID, Session: session, Organization: organization, Role: role, Email: u.Email, IssuedAt: now.Unix(), Expires: expires.Unix()}),
-		Session: session, Organization: organization, Role: role, User: u, ExpiresAt: expires, ExpiresIn: accessLife,
+		Session: session, Organization: organization, Role: role, User: u, ExpiresAt: expires, ExpiresIn: s.o.Access,
 	}
 }
 
