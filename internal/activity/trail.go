@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +20,7 @@ import (
 type EventFilter struct {
 	Tenant       string
 	Organization string
+	Workspace    string
 	Actor        string
 	Action       string // "key.create", or "key." for all about keys
 	Target       string
@@ -59,6 +62,7 @@ func (f EventFilter) where() (*conditions, error) {
 	var c conditions
 	c.equal("tenant_id", f.Tenant)
 	c.equal("organization_id", f.Organization)
+	c.equal("workspace_id", f.Workspace)
 	c.equal("actor_id", f.Actor)
 	c.equal("target_id", f.Target)
 	if prefix, ok := strings.CutSuffix(f.Action, "."); ok {
@@ -93,6 +97,36 @@ func Events(ctx context.Context, q db.Querier, f EventFilter, limit, offset int)
 		}
 	}
 	return events, total, nil
+}
+
+// EachEvent walks the selected events, newest first, at most limit of them,
+// page by page, so that a slow reader holds nothing open in the store.
+func EachEvent(ctx context.Context, q db.Querier, f EventFilter, limit int) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		c, err := f.where()
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		for before := "evt_zzz"; limit > 0; {
+			args := append(slices.Clip(c.args), before, min(limit, exportPage))
+			rows, err := db.All(ctx, q, (*eventRow).fields, fmt.Sprintf(`SELECT %s FROM events WHERE %s AND id < $%d ORDER BY id DESC LIMIT $%d`, eventColumns, c, len(args)-1, len(args)), args...)
+			if err != nil {
+				yield(Event{}, fmt.Errorf("read events: %w", err))
+				return
+			}
+			for i := range rows {
+				e, err := rows[i].event()
+				if !yield(e, err) || err != nil {
+					return
+				}
+			}
+			if limit -= len(rows); len(rows) < exportPage {
+				return
+			}
+			before = rows[len(rows)-1].ID
+		}
+	}
 }
 
 // ErrorLine is a failure of ours or of an upstream, for people who mend them.
