@@ -43,6 +43,11 @@ func (d *Door) describe(o *operation) huma.Operation {
 			hop.Extensions["x-scope"] = string(scope)
 		}
 	}
+	if o.Gate != "" {
+		hop.Responses["202"] = &huma.Response{Description: "Accepted: the organization's policy wants a person's approval first. Ask again for the same once it is given.",
+			Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}}}}
+		hop.Extensions["x-gate"] = o.Gate
+	}
 	if o.Idempotent {
 		hop.Parameters = append(hop.Parameters, &huma.Param{
 			Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: "string"},

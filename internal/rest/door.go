@@ -39,6 +39,12 @@ type Config struct {
 	// the server's allowlist is the only judge.
 	AllowOrigin func(r *http.Request, p *access.Principal, origin string) bool
 
+	// Gate may hold an operation back that declares a Gate, once its input is
+	// found valid: what it returns is the answer then, with status 202, and the
+	// handler does not run. input is the same text for the same request. Nil:
+	// nothing is held back.
+	Gate func(ctx context.Context, op Op, input []byte) (waits any, err error)
+
 	// Failed is told of every fault that is answered with 500 or above; it must
 	// be quick. May be nil.
 	Failed func(ctx context.Context, f *fault.Error)

@@ -34,6 +34,7 @@ type Op struct {
 	Status     int           // of success; 200, or 204 when the handler returns None
 	Errors     []fault.Kind  // what the handler may raise beyond what every operation may
 	Idempotent bool          // takes Idempotency-Key
+	Gate       string        // what Config.Gate may hold it back for; it then answers 202
 	MaxBody    int64         // bytes; the door's limit when 0
 	Timeout    time.Duration // the door's when 0; streams have none
 }
@@ -122,6 +123,8 @@ func (d *Door) prepare(op Op, in, out reflect.Type) *operation {
 		panic(fmt.Sprintf("%s: no such permission: %s", op.ID, op.Permission))
 	case op.Method == "" || !strings.HasPrefix(op.Path, "/") || op.ID == "" || op.Summary == "":
 		panic(fmt.Sprintf("%s %s (%s): an operation needs a method, a path, an id and a summary", op.Method, op.Path, op.ID))
+	case op.Gate != "" && op.Public:
+		panic(fmt.Sprintf("%s: a gate needs a principal", op.ID))
 	case op.Idempotent && (op.Public || d.cfg.Idempotency == nil || d.cfg.Sealer == nil):
 		panic(fmt.Sprintf("%s: Idempotent needs a principal and a door with a store and a sealer", op.ID))
 	case slices.ContainsFunc(d.ops, func(o *operation) bool { return o.ID == op.ID }):
@@ -182,6 +185,11 @@ func register[I, O any](d *Door, o *operation, handler func(context.Context, *I)
 	hop := d.describe(o)
 	huma.Register(d.api, hop, func(ctx context.Context, in *I) (*O, error) {
 		st := stateOf(ctx)
+		if waits, err := d.gate(ctx, o, in); err != nil {
+			return nil, d.failure(ctx, err)
+		} else if waits != nil {
+			return nil, &held{waits}
+		}
 		st.ran = true
 		out, err := handler(ctx, in)
 		if err != nil {

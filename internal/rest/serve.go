@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -246,11 +247,32 @@ func (d *Door) answer(h http.Header, ctx context.Context, f *fault.Error) (int, 
 	return status, text
 }
 
+// held is the answer of an operation that was held back.
+type held struct{ answer any }
+
+func (h *held) Error() string  { return "held back" }
+func (h *held) GetStatus() int { return http.StatusAccepted }
+
+// gate asks whether a valid request is to be held back.
+func (d *Door) gate(ctx context.Context, o *operation, input any) (any, error) {
+	if o.Gate == "" || d.cfg.Gate == nil {
+		return nil, nil
+	}
+	text, err := json.Marshal(input)
+	if err != nil {
+		return nil, fmt.Errorf("%s: sum up the request: %w", o.ID, err)
+	}
+	return d.cfg.Gate(ctx, o.Op, text)
+}
+
 // transform turns what huma is about to send into bytes, in the door's form.
 func (d *Door) transform(ctx huma.Context, _ string, v any) (any, error) {
 	if f, ok := v.(*failure); ok {
 		_, text := d.answer(stateOf(ctx.Context()).header, ctx.Context(), f.fault)
 		return text, nil
+	}
+	if h, ok := v.(*held); ok {
+		v = h.answer
 	}
 	text, err := render(v)
 	if err != nil {
