@@ -45,6 +45,7 @@ func (a *App) Run(ctx context.Context) error {
 	// Building the doors' documents leaves tens of megabytes behind; an idle
 	// Headgate should not keep them.
 	debug.FreeOSMemory()
+	trim()
 	a.ready.up.Store(true)
 	err := a.Server.Run(ctx)
 	a.ready.up.Store(false)

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package app
+
+// trim does nothing here.
+func trim() {}
