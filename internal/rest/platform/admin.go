@@ -87,7 +87,7 @@ func adminOp(method, path, id, summary string, errs ...fault.Kind) rest.Op {
 }
 
 func (a *api) adminAccounts() {
-	rest.Handle(a.door, adminOp("GET", "/accounts", "adminListAccounts", "Credit accounts"), a.adminListAccounts)
+	rest.Handle(a.door, adminOp("GET", "/accounts", "adminListAccounts", "Credit accounts", fault.NotFound), a.adminListAccounts)
 	rest.Handle(a.door, adminOp("GET", "/accounts/{accountId}", "adminGetAccount", "A credit account"), a.adminGetAccount)
 	rest.Handle(a.door, adminOp("PATCH", "/accounts/{accountId}", "adminUpdateAccount", "Change a credit account"), a.adminUpdateAccount)
 	rest.Handle(a.door, adminOp("GET", "/accounts/{accountId}/entries", "adminListEntries", "A credit account's history"), func(ctx context.Context, in *listAccountEntries) (*rest.OK[entryList, rest.Paged], error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"headgate/internal/access"
+	"headgate/internal/fault"
 	"headgate/internal/rest"
 	"headgate/internal/tenancy"
 )
@@ -58,9 +59,9 @@ func (a *api) adminTenancy() {
 	rest.Handle(a.door, adminOp("GET", "/plans", "adminListPlans", "Plans"), a.listPlans)
 	rest.Handle(a.door, adminOp("PUT", "/plans/{planSlug}", "adminSavePlan", "Add or replace a plan"), a.adminSavePlan)
 	rest.Handle(a.door, adminOp("GET", "/tenants", "adminListTenants", "Tenants"), a.adminListTenants)
-	rest.Handle(a.door, adminOp("GET", "/organizations", "adminListOrganizations", "Organizations of all tenants"), a.adminListOrganizations)
+	rest.Handle(a.door, adminOp("GET", "/organizations", "adminListOrganizations", "Organizations of all tenants", fault.NotFound), a.adminListOrganizations)
 	rest.Handle(a.door, adminOp("PUT", "/organizations/{organizationId}/plan", "adminSetPlan", "Put an organization on a plan"), a.adminSetPlan)
-	rest.Handle(a.door, adminOp("POST", "/organizations/{organizationId}/suspend", "adminSuspendOrganization", "Let nobody work in an organization"), a.adminChange(a.Tenancy.SuspendOrganization))
+	rest.Handle(a.door, adminOp("POST", "/organizations/{organizationId}/suspend", "adminSuspendOrganization", "Let nobody work in an organization", fault.Conflict), a.adminChange(a.Tenancy.SuspendOrganization))
 	rest.Handle(a.door, adminOp("POST", "/organizations/{organizationId}/resume", "adminResumeOrganization", "End a suspension"), a.adminChange(a.Tenancy.ResumeOrganization))
 }
 

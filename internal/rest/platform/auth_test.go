@@ -16,6 +16,7 @@ import (
 const newPassword = "another rather long phrase 9"
 
 func TestAuth(t *testing.T) {
+	t.Parallel()
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		h := newHouse(t, s, world.Options{})
 		register := map[string]any{"email": "Ada@Example.com", "password": world.Password, "firstName": "Ada", "lastName": "Lovelace", "organizationName": "Engines"}
@@ -148,6 +149,7 @@ func TestSignUp(t *testing.T) {
 }
 
 func TestLockout(t *testing.T) {
+	t.Parallel()
 	h := onSQLite(t)
 	wrong := map[string]any{"email": h.owner.Email, "password": "wrong wrong wrong"}
 	for range 10 {

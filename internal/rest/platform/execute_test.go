@@ -20,6 +20,7 @@ func tool(service, name string, parameters any) map[string]any {
 }
 
 func TestExecuteTool(t *testing.T) {
+	t.Parallel()
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		h := newHouse(t, s, world.Options{Builtins: builtins()})
 		oddID := h.Builtin(h.owner.Organization, "odd", "odd").Service.ID
@@ -180,6 +181,7 @@ func TestConfigure(t *testing.T) {
 }
 
 func TestIdempotency(t *testing.T) {
+	t.Parallel()
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		h := newHouse(t, s, world.Options{})
 		call := func(credential, key, text string) *answer {

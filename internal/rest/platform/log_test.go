@@ -24,6 +24,7 @@ func (h *house) echo(credential, text string, headers ...string) *answer {
 }
 
 func TestRequestLogs(t *testing.T) {
+	t.Parallel()
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		h := newHouse(t, s, world.Options{})
 		dev := h.Member(h.owner.Organization, "dev", access.Developer)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestOrganization(t *testing.T) {
+	t.Parallel()
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		h := newHouse(t, s, world.Options{})
 		dev := h.Member(h.owner.Organization, "dev", access.Developer)
@@ -85,6 +86,7 @@ func TestInvitations(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		h := newHouse(t, s, world.Options{})
 		a := h.as(h.owner.Token, "POST", "/users/me/api-keys", map[string]any{"name": "ci", "expiresIn": 3600, "scopes": []string{"mcp:read", "mcp:write"}}).want(201)

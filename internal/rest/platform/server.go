@@ -102,7 +102,7 @@ type testedData struct {
 
 func (a *api) servers() {
 	tags := []string{"servers"}
-	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/servers", ID: "listServers", Summary: "The servers of a workspace", Tags: tags, Permission: access.ServicesRead}, a.listServers)
+	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/servers", ID: "listServers", Summary: "The servers of a workspace", Tags: tags, Permission: access.ServicesRead, Errors: []fault.Kind{fault.NotFound}}, a.listServers)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/mcp/servers", ID: "createServer", Summary: "Register a server", Tags: tags, Permission: access.ServicesAdmin,
 		Status: http.StatusCreated, Idempotent: true, Errors: []fault.Kind{fault.NotFound, fault.Unpaid, fault.Unsupported}}, a.createServer)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/servers/{serverId}", ID: "getServer", Summary: "A server and its health", Tags: tags, Permission: access.ServicesRead}, a.getServer)

@@ -7,6 +7,7 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/catalog"
 	"headgate/internal/credit"
+	"headgate/internal/fault"
 	"headgate/internal/rest"
 )
 
@@ -46,7 +47,7 @@ type getUsage struct {
 const usageDays = 366
 
 func (a *api) usage() {
-	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/usage", ID: "getUsage", Summary: "Calls and credits by service and day or month", Tags: []string{"usage"}, Permission: access.CreditsRead,
+	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/usage", ID: "getUsage", Summary: "Calls and credits by service and day or month", Tags: []string{"usage"}, Permission: access.CreditsRead, Errors: []fault.Kind{fault.NotFound},
 		Detail: "From the ledger: what was settled. The last 30 days unless a period is given, at most 366 days."}, a.getUsage)
 }
 

@@ -49,9 +49,24 @@ func (w *World) Start(u *identity.User, organization string) *Person {
 // Member adds a person with a role to an organization, with a session there.
 func (w *World) Member(o *tenancy.Organization, mailbox string, role access.Role) *Person {
 	w.T.Helper()
-	u := testkit.Must(w.Identity.Register(context.Background(), Headgate(nil), identity.Registration{Email: mailbox + "@example.com", Password: Password, FirstName: "First", LastName: "Last"}))(w.T)
+	u := w.user(mailbox)
 	w.Join(o, u, role)
 	return w.Start(u, o.ID)
+}
+
+// user adds a person without a tenant. The password's hash is made once: it
+// costs more than everything else here.
+func (w *World) user(mailbox string) *identity.User {
+	w.T.Helper()
+	ctx := context.Background()
+	if w.hash == "" {
+		u := testkit.Must(w.Identity.Register(ctx, Headgate(nil), identity.Registration{Email: "hash@example.com", Password: Password, FirstName: "A", LastName: "B"}))(w.T)
+		w.hash = testkit.Must(db.Value[string](ctx, w.Store, `SELECT password_hash FROM users WHERE id = $1`, u.ID))(w.T)
+	}
+	user, now := id.New("user"), w.Now().UnixMilli()
+	testkit.Must(db.Exec(ctx, w.Store, `INSERT INTO users (id, pool, email, email_verified_at, first_name, last_name, password_hash, created_at) VALUES ($1, 'platform', $2, $3, 'First', 'Last', $4, $3)`,
+		user, mailbox+"@example.com", now, w.hash))(w.T)
+	return testkit.Must(w.Identity.User(ctx, user))(w.T)
 }
 
 // Join makes a user a member of an organization.

@@ -60,6 +60,7 @@ type World struct {
 	Calls      *call.Service
 	Replay     *replay.Store
 
+	hash  string // of Password
 	mu    sync.Mutex
 	mails []identity.Message
 }

@@ -1,0 +1,68 @@
+package platform_test
+
+import (
+	"strings"
+	"testing"
+
+	"headgate/internal/access"
+	"headgate/internal/db"
+	"headgate/internal/rest"
+	"headgate/internal/rest/resttest"
+	"headgate/internal/testkit"
+	"headgate/internal/testkit/world"
+)
+
+// known are values that exist when an operation begins.
+func (e *estate) known(op rest.Op) map[string][]string {
+	home := e.owner.Organization
+	// Keys that inputs made would fill what an owner may have.
+	testkit.Must(db.Exec(e.t.Context(), e.Store, `UPDATE keys SET revoked_at = 1 WHERE name <> 'test' AND revoked_at IS NULL`))(e.t)
+	server := e.Demo(home, e.next("h"))
+	objects := e.objects()
+	own := func(name string) []string { return []string{objects[name]("owner", resttest.Own, true)} }
+	inPath := func(parameter, name string) []string {
+		if !strings.Contains(op.Path, "{"+parameter+"}") {
+			return nil
+		}
+		return own(name)
+	}
+	k := map[string][]string{
+		"serviceId": {server.Service.ID}, "serverId": {server.ID, server.Slug}, "workspaceId": {server.Workspace, "default"}, "organizationId": {e.customer.ID, home.ID},
+		"userId": own("member"), "keyId": inPath("keyId", "organization key"), "logId": inPath("logId", "log"), "accountId": inPath("accountId", "credit account"),
+		"sessionId": inPath("sessionId", "session"), "invitationId": inPath("invitationId", "invitation"),
+		"planSlug": {"hostile"}, "toolName": {"echo", "add", "now"}, "resourceName": {"about", "greeting"}, "promptName": {"introduce"},
+		"email": {e.owner.Email, e.next("e") + "@example.com", e.next("e") + "@example.com"}, "password": {world.Password}, "currentPassword": {world.Password}, "newPassword": {world.Password},
+		"url": {"http://127.0.0.1:8089/mcp", "https://example.com/mcp"}, "slug": {e.next("a"), e.next("b"), e.next("c")}, "plan": {"free", "operator"},
+		"startDate": {"2026-01-01"}, "endDate": {"2026-12-31"}, "refreshToken": {e.Start(e.owner.User, home.ID).Refresh},
+	}
+	switch op.ID {
+	case "rotateMyKey", "revokeMyKey":
+		k["keyId"] = own("my key")
+	case "updateService", "deleteService", "setPrices":
+		k["serviceId"] = own("custom")
+	case "adminSetPlan":
+		k["organizationId"] = []string{e.customer.ID} // home keeps its plan without limits
+	case "updateServer":
+		k["serverId"] = own("remote server")
+	}
+	return k
+}
+
+// TestHostile gives every operation inputs that nobody sends by mistake.
+// HEADGATE_HOSTILE=10000 is the long run.
+func TestHostile(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, testkit.SQLite(t))
+	resttest.Hostile{
+		Door: e.door, Known: e.known,
+		Tolerate: func(status int, code string) bool {
+			return code == "MCP_SERVICE_ERROR" || status == 503 && code == "SERVICE_UNAVAILABLE"
+		},
+		Credential: func(op rest.Op) string {
+			if op.Permission == access.Operate {
+				return e.keys["operator"]
+			}
+			return e.Start(e.owner.User, e.owner.Organization.ID).Token
+		},
+	}.Run(t)
+}
