@@ -50,6 +50,7 @@ var arrows = map[string]string{
 	"rest/meter":     "access quota rest server/request tenancy",
 	"rest/*":         "rest access activity fault id mcp",
 	"server":         "access activity fault id rest server/*",
+	"server/lane":    "",
 	"server/*":       "activity fault id",
 	"app":            "*",
 	"app/*":          "*",

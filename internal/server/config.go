@@ -29,6 +29,10 @@ type Config struct {
 	Origins        []string // further pages' origins, "https://console.example"
 	TrustedProxies []netip.Prefix
 
+	// FastLane are the paths ("/mcp": it and below) whose plain POSTs do not
+	// pass through net/http (see package lane). It has no effect with TLS.
+	FastLane []string
+
 	MaxConnections int           // half of the descriptor limit when 0
 	Drain          time.Duration // for requests in flight when stopping; 20 s when 0
 
@@ -94,6 +98,11 @@ func New(cfg Config, routes ...Route) (*Server, error) {
 	for name, addr := range map[string]string{"listen": cfg.Listen, "internal": cfg.Internal} {
 		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
 			errs = append(errs, fmt.Errorf("%s: %q is no host:port", name, addr))
+		}
+	}
+	for _, p := range cfg.FastLane {
+		if len(p) < 2 || p[0] != '/' || strings.HasSuffix(p, "/") {
+			errs = append(errs, fmt.Errorf("fast lane: %q is no path such as /mcp", p))
 		}
 	}
 	var err error

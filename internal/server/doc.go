@@ -16,6 +16,9 @@
 // Per request it allocates the exchange and the request's copy, since it is in
 // the way of every call of the Gateway (BenchmarkEdge).
 //
+// Plain calls on plain connections pass by net/http on a fast lane of our own
+// (package lane, Config.FastLane); the handler is the same.
+//
 // Doors know nothing of it but internal/server/request. Which handler serves
 // which prefix is the caller's list of Routes.
 package server

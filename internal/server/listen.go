@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -94,12 +95,8 @@ type conn struct {
 func (c *conn) Write(p []byte) (int, error) {
 	done := 0
 	for {
-		now := time.Now()
-		if last := c.renewed.Load(); now.UnixNano()-last > int64(stall/4) {
-			c.renewed.Store(now.UnixNano())
-			if err := c.SetWriteDeadline(now.Add(stall)); err != nil {
-				return done, err
-			}
+		if err := c.renew(); err != nil {
+			return done, err
 		}
 		n, err := c.Conn.Write(p[done:min(len(p), done+chunk)])
 		done += n
@@ -107,6 +104,62 @@ func (c *conn) Write(p []byte) (int, error) {
 			return done, err
 		}
 	}
+}
+
+// renew sets the write deadline when the one there is has grown old.
+func (c *conn) renew() error {
+	now := time.Now()
+	if last := c.renewed.Load(); now.UnixNano()-last <= int64(stall/4) {
+		return nil
+	}
+	c.renewed.Store(now.UnixNano())
+	return c.Conn.SetWriteDeadline(now.Add(stall))
+}
+
+// SetWriteDeadline sets a handler's own deadline. Taking it away brings back
+// ours: net/http does so after every request.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.renewed.Store(0)
+	} else {
+		c.renewed.Store(time.Now().UnixNano())
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline sets both.
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// WriteBuffers writes parts of an answer with one system call, unless they are
+// more than a client must take at once.
+func (c *conn) WriteBuffers(parts *net.Buffers) (done int64, err error) {
+	size := 0
+	for _, p := range *parts {
+		size += len(p)
+	}
+	if size <= chunk {
+		if err := c.renew(); err != nil {
+			return 0, err
+		}
+		return parts.WriteTo(c.Conn)
+	}
+	for _, p := range *parts {
+		n, err := c.Write(p)
+		if done += int64(n); err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// SyscallConn lets the fast lane look for hang-ups.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 func (c *conn) Close() error {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"headgate/internal/server/lane"
 )
 
 // Listen opens the listeners, so that what fails (a taken port) fails before
@@ -59,14 +61,20 @@ func (s *Server) Run(ctx context.Context) error {
 	public := s.newHTTP(s)
 	public.TLSConfig = s.cfg.TLS
 	public.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second}
-	servers := []*http.Server{public}
+	servers := []stopper{public}
+	listener := s.public
+	if s.cfg.TLS == nil && len(s.cfg.FastLane) > 0 && lane.Supported {
+		fast := lane.New(s.public, lane.Config{Handler: s, Paths: s.cfg.FastLane, Log: s.cfg.Log,
+			HeadTimeout: headTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout})
+		servers, listener = append(servers, fast), fast.Cold()
+	}
 	failed := make(chan error, 2)
 	go func() {
 		if s.cfg.TLS != nil {
-			failed <- public.ServeTLS(s.public, "", "")
+			failed <- public.ServeTLS(listener, "", "")
 			return
 		}
-		failed <- public.Serve(s.public)
+		failed <- public.Serve(listener)
 	}()
 	if s.internal != nil {
 		internal := s.newHTTP(s.internals())
@@ -81,19 +89,32 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.shutdown(context.WithoutCancel(ctx), servers))
 }
 
+// How long a client may take.
+const (
+	headTimeout = 10 * time.Second
+	readTimeout = time.Minute // of head and body; reading on for a hang-up has none
+	idleTimeout = 2 * time.Minute
+)
+
+// stopper is a part of the listener's side that has requests in flight.
+type stopper interface {
+	Shutdown(context.Context) error
+	Close() error
+}
+
 func (s *Server) newHTTP(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute, // of head and body; reading on for a hang-up has none
-		IdleTimeout:       2 * time.Minute,
+		ReadHeaderTimeout: headTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 }
 
 // shutdown stops the public listener first, so that metrics show the drain.
-func (s *Server) shutdown(ctx context.Context, servers []*http.Server) error {
+func (s *Server) shutdown(ctx context.Context, servers []stopper) error {
 	s.stop.Do(func() { close(s.draining) })
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Drain)
 	defer cancel()
