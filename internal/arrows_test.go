@@ -29,6 +29,7 @@ var arrows = map[string]string{
 	"workspace":      "access activity db fault id jobs tenancy tenancy/*",
 	"vault":          "access activity db fault id seal workspace",
 	"catalog":        "access activity db fault id mcp netguard seal vault workspace",
+	"launch":         "access activity catalog db fault sandbox",
 	"upstream":       "access catalog fault id mcp netguard sandbox seal upstream/* vault",
 	"upstream/*":     "fault mcp netguard upstream/*",
 	"upstream/stdio": "access catalog fault mcp sandbox",
