@@ -28,6 +28,7 @@ type Fast struct {
 	ctx   context.Context
 	lite  *liteConn
 	pg    *pgx.Conn
+	begun bool
 	batch *pgx.Batch
 	wants []int64
 }
@@ -82,10 +83,34 @@ func (f *Fast) Each(st *Stmt, row func(v []driver.Value) error, args ...any) err
 	if f.lite != nil {
 		return f.lite.each(f.ctx, st, row, args)
 	}
+	if !f.begun {
+		return f.beginWith(st, row, args)
+	}
 	rows, err := f.pg.Query(f.ctx, st.text, args...)
 	if err != nil {
 		return translate(err)
 	}
+	return eachRow(rows, row)
+}
+
+// beginWith begins the transaction in one round trip with its first query.
+func (f *Fast) beginWith(st *Stmt, row func(v []driver.Value) error, args []any) error {
+	f.begun = true
+	first := &pgx.Batch{}
+	first.Queue("begin")
+	first.Queue(st.text, args...)
+	res := f.pg.SendBatch(f.ctx, first)
+	_, err := res.Exec()
+	if err == nil {
+		var rows pgx.Rows
+		if rows, err = res.Query(); err == nil {
+			err = eachRow(rows, row)
+		}
+	}
+	return errors.Join(translate(err), translate(res.Close()))
+}
+
+func eachRow(rows pgx.Rows, row func(v []driver.Value) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		vals, err := rows.Values()
@@ -143,14 +168,11 @@ var (
 
 func (f *Fast) runPostgres(fn func(f *Fast) error) error {
 	f.batch = &pgx.Batch{}
-	if _, err := f.pg.Exec(f.ctx, "begin"); err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
 	err := fn(f)
 	if err == nil {
 		err = f.flush()
 	}
-	if err != nil {
+	if err != nil && f.begun {
 		if _, rerr := f.pg.Exec(context.WithoutCancel(f.ctx), "rollback"); rerr != nil {
 			return errors.Join(err, driver.ErrBadConn)
 		}
@@ -160,6 +182,12 @@ func (f *Fast) runPostgres(fn func(f *Fast) error) error {
 
 // flush sends the queued writes in one pipeline, judges them, and commits.
 func (f *Fast) flush() error {
+	if !f.begun {
+		f.begun = true
+		if _, err := f.pg.Exec(f.ctx, "begin"); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+	}
 	res := f.pg.SendBatch(f.ctx, f.batch)
 	for _, want := range f.wants {
 		tag, err := res.Exec()
