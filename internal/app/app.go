@@ -72,6 +72,7 @@ type App struct {
 	Account    *rest.Door
 	Server     *server.Server
 	Registry   *prometheus.Registry
+	programs
 
 	first *FirstRun // of this start; nil when it was not the first
 	ready readiness
@@ -107,6 +108,7 @@ func (a *App) Close() error {
 		a.Hub.Close(ctx)
 		cancel()
 	}
+	a.closePrograms()
 	if a.Committer != nil {
 		errs = append(errs, a.Committer.Close())
 	}
@@ -183,8 +185,11 @@ func (a *App) build(ctx context.Context) (err error) {
 	}
 	a.Catalog = catalog.New(catalog.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Limit: a.serviceLimit, Now: a.Now})
 	a.Resolver = catalog.NewResolver(a.Store, a.Keys)
+	if err := a.buildPrograms(); err != nil {
+		return err
+	}
 	a.Hub = upstream.NewHub(upstream.Options{Binder: a.Resolver, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,
-		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}}})
+		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}, catalog.Stdio: a.Programs}})
 	committer := call.NewCommitter(a.Store, a.Credits, a.Log)
 	a.Committer = committer
 	if os.Getenv("HEADGATE_BENCH_NO_STORE") == "1" {

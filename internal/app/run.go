@@ -32,7 +32,7 @@ func (a *App) Run(ctx context.Context) error {
 		run  func(context.Context) error
 	}{
 		{"keys", a.APIKeys.Run}, {"rows of calls", a.Committer.Run}, {"credits", a.Credits.Run}, {"daily counts", a.Daily.Run}, {"bodies", a.Bodies.Run}, {"error log", a.Errors.Run},
-		{"jobs", a.Jobs.Run}, {"gateway", a.Gateway.Run},
+		{"jobs", a.Jobs.Run}, {"gateway", a.Gateway.Run}, {"programs", a.runPrograms},
 	} {
 		work.Go(func() error {
 			if err := part.run(back); err != nil && !errors.Is(err, context.Canceled) {

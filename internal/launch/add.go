@@ -33,7 +33,11 @@ func (s *Service) Add(ctx context.Context, by *access.Principal, src Source) (*O
 	if src.Name != "" {
 		e.Name = src.Name
 	}
-	if s.shipped[e.Name] != nil {
+	shipped, err := s.shipped()
+	if err != nil {
+		return nil, nil, err
+	}
+	if shipped[e.Name] != nil {
 		return nil, nil, ErrTaken.With("name", e.Name)
 	}
 	st := &stored{Entry: e}

@@ -3,10 +3,12 @@ package launch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,7 +39,7 @@ type Service struct {
 	catalog *catalog.Catalog
 	data    string
 	plain   bool
-	shipped map[string]*stored
+	shipped func() (map[string]*stored, error)
 	now     func() time.Time
 	log     *slog.Logger
 
@@ -49,9 +51,11 @@ type Service struct {
 type stored struct {
 	Entry *Entry          `json:"entry"`
 	Lock  json.RawMessage `json:"lock,omitempty"`
+
+	shipped bool
 }
 
-// New returns the service. It fails when a shipped entry breaks a rule.
+// New returns the service.
 func New(o Options) (*Service, error) {
 	data, err := filepath.Abs(o.Data)
 	if err != nil {
@@ -60,13 +64,21 @@ func New(o Options) (*Service, error) {
 	if data, err = filepath.EvalSymlinks(data); err != nil {
 		return nil, err
 	}
-	s := &Service{store: o.Store, catalog: o.Catalog, data: data, plain: o.Level == sandbox.None, shipped: map[string]*stored{}, now: o.Now, log: o.Log}
-	files, err := fs.Glob(o.Shipped, "*.yaml")
+	s := &Service{store: o.Store, catalog: o.Catalog, data: data, plain: o.Level == sandbox.None, now: o.Now, log: o.Log}
+	s.shipped = sync.OnceValues(func() (map[string]*stored, error) { return readShipped(o.Shipped) })
+	return s, nil
+}
+
+// readShipped reads the entries that Headgate ships. A mistake in one is a bug,
+// found by any test that lists them.
+func readShipped(from fs.FS) (map[string]*stored, error) {
+	files, err := fs.Glob(from, "*.yaml")
 	if err != nil {
 		return nil, err
 	}
+	entries := map[string]*stored{}
 	for _, file := range files {
-		text, err := fs.ReadFile(o.Shipped, file)
+		text, err := fs.ReadFile(from, file)
 		if err != nil {
 			return nil, err
 		}
@@ -74,16 +86,19 @@ func New(o Options) (*Service, error) {
 		if err != nil {
 			return nil, fmt.Errorf("shipped entry %s: %w", file, err)
 		}
-		lock, err := fs.ReadFile(o.Shipped, "locks/"+e.Name+".json")
+		lock, err := fs.ReadFile(from, "locks/"+e.Name+".json")
 		if err == nil {
 			_, err = readLock(e, lock)
 		}
-		if err != nil || e.Name+".yaml" != file {
-			return nil, fmt.Errorf("shipped entry %s: its lock file or name is wrong: %w", file, err)
+		if err != nil {
+			return nil, fmt.Errorf("the lock file of shipped entry %s: %w", file, err)
 		}
-		s.shipped[e.Name] = &stored{e, lock}
+		if e.Name+".yaml" != file {
+			return nil, fmt.Errorf("shipped entry %s is named %s", file, e.Name)
+		}
+		entries[e.Name] = &stored{e, lock, true}
 	}
-	return s, nil
+	return entries, nil
 }
 
 // Offer is an entry and what has become of it.
@@ -105,9 +120,11 @@ func (s *Service) List(ctx context.Context, by *access.Principal) ([]Offer, erro
 	if err != nil {
 		return nil, err
 	}
-	for name, e := range s.shipped {
-		all[name] = e
+	shipped, err := s.shipped()
+	if err != nil {
+		return nil, err
 	}
+	maps.Copy(all, shipped)
 	services, err := s.services(ctx, by)
 	if err != nil {
 		return nil, err
@@ -136,9 +153,12 @@ func (s *Service) find(ctx context.Context, by *access.Principal, name string) (
 	if err := access.Require(by, access.Operate); err != nil {
 		return nil, nil, err
 	}
-	e := s.shipped[name]
+	shipped, err := s.shipped()
+	if err != nil {
+		return nil, nil, err
+	}
+	e := shipped[name]
 	if e == nil {
-		var err error
 		if e, err = s.load(ctx, name); err != nil {
 			return nil, nil, err
 		}
@@ -148,7 +168,7 @@ func (s *Service) find(ctx context.Context, by *access.Principal, name string) (
 }
 
 func (s *Service) offer(e *stored, service *catalog.Service) (*Offer, error) {
-	o := &Offer{Entry: e.Entry, Shipped: s.shipped[e.Entry.Name] == e, Service: service, Schema: e.Entry.schema()}
+	o := &Offer{Entry: e.Entry, Shipped: e.shipped, Service: service, Schema: e.Entry.schema()}
 	c, err := e.command()
 	if err != nil {
 		return nil, err
@@ -262,11 +282,11 @@ func (s *Service) Disable(ctx context.Context, by *access.Principal, name string
 
 // Remove forgets an entry that the operator added.
 func (s *Service) Remove(ctx context.Context, by *access.Principal, name string) error {
-	_, services, err := s.find(ctx, by, name)
+	e, services, err := s.find(ctx, by, name)
 	switch {
 	case err != nil:
 		return err
-	case s.shipped[name] != nil:
+	case e.shipped:
 		return ErrShipped
 	case services[name] != nil:
 		return ErrEnabled
@@ -279,27 +299,56 @@ func (s *Service) Remove(ctx context.Context, by *access.Principal, name string)
 	})
 }
 
-// Trial describes an entry's program for a try-out: in a directory of its own
-// below the data directory, which the caller removes.
-func (s *Service) Trial(ctx context.Context, by *access.Principal, name string, config map[string]any) (sandbox.Spec, catalog.Era, error) {
+// Try installs an entry's package and hands its program, in a directory that is
+// gone afterwards, to whoever runs it.
+func (s *Service) Try(ctx context.Context, by *access.Principal, name string, config map[string]any, run func(ctx context.Context, spec sandbox.Spec, era catalog.Era) error) error {
 	e, _, err := s.find(ctx, by, name)
 	if err != nil {
-		return sandbox.Spec{}, "", err
+		return err
 	}
 	c, err := e.command()
 	if err == nil {
 		err = s.install(ctx, e.Entry, e.Lock)
 	}
 	if err != nil {
-		return sandbox.Spec{}, "", err
+		return err
 	}
 	dir, err := makeTemp(filepath.Join(s.data, "stdio"))
 	if err != nil {
-		return sandbox.Spec{}, "", err
+		return err
 	}
+	defer os.RemoveAll(dir)
 	spec, err := s.spec(ctx, c, config, dir)
-	spec.Name = "trial of " + name
-	return spec, e.Entry.Era, err
+	if err != nil {
+		return err
+	}
+	spec.Name = name
+	return run(ctx, spec, e.Entry.Era)
+}
+
+// Restore installs what is enabled and not on this machine: its operator has
+// decided, perhaps on another replica.
+func (s *Service) Restore(ctx context.Context) error {
+	by := &access.Principal{Kind: access.System}
+	if enabled, err := s.services(ctx, by); err != nil || len(enabled) == 0 {
+		return err
+	}
+	all, err := s.List(ctx, by)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, o := range all {
+		if o.Service == nil || o.Installed || o.Outdated {
+			continue
+		}
+		e, _, err := s.find(ctx, by, o.Entry.Name)
+		if err == nil {
+			err = s.install(ctx, e.Entry, e.Lock)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func names[T any](m map[string]T) string { return strings.Join(slices.Sorted(maps.Keys(m)), ", ") }

@@ -189,13 +189,16 @@ func TestOperatorOnly(t *testing.T) {
 	h := newHouse(t, testkit.SQLite(t))
 	ctx := t.Context()
 	for name, do := range map[string]func(by *access.Principal) error{
-		"list":    func(by *access.Principal) error { _, err := h.List(ctx, by); return err },
-		"show":    func(by *access.Principal) error { _, err := h.Get(ctx, by, "memory"); return err },
-		"add":     func(by *access.Principal) error { _, _, err := h.Add(ctx, by, launch.Source{Entry: []byte(grep)}); return err },
+		"list": func(by *access.Principal) error { _, err := h.List(ctx, by); return err },
+		"show": func(by *access.Principal) error { _, err := h.Get(ctx, by, "memory"); return err },
+		"add": func(by *access.Principal) error {
+			_, _, err := h.Add(ctx, by, launch.Source{Entry: []byte(grep)})
+			return err
+		},
 		"enable":  func(by *access.Principal) error { _, err := h.Enable(ctx, by, "memory", nil); return err },
 		"disable": func(by *access.Principal) error { return h.Disable(ctx, by, "memory") },
 		"remove":  func(by *access.Principal) error { return h.Remove(ctx, by, "memory") },
-		"try":     func(by *access.Principal) error { _, _, err := h.Trial(ctx, by, "memory", nil); return err },
+		"try":     func(by *access.Principal) error { return h.Try(ctx, by, "memory", nil, nil) },
 	} {
 		t.Run("a tenant cannot "+name, func(t *testing.T) {
 			testkit.Fault(t, do(h.tenant), "access.denied")
@@ -330,8 +333,9 @@ func TestShippedEntriesMustBeRight(t *testing.T) {
 		{"under another name", fstest.MapFS{"other.yaml": {Data: good}, "locks/memory.json": {Data: lock}}},
 	} {
 		t.Run(c.name+" is refused", func(t *testing.T) {
-			if _, err := launch.New(launch.Options{Data: t.TempDir(), Shipped: c.files}); err == nil {
-				t.Error("accepted")
+			s := testkit.Must(launch.New(launch.Options{Data: t.TempDir(), Shipped: c.files}))(t)
+			if _, err := s.Get(t.Context(), &access.Principal{Kind: access.OperatorKey}, "memory"); err == nil || strings.Contains(err.Error(), "nil pointer") {
+				t.Errorf("got %v", err)
 			}
 		})
 	}

@@ -35,6 +35,11 @@ func (p *program) launch(ctx context.Context) (*conn, error) {
 	if err := p.host.room(ctx, p.server); err != nil {
 		return nil, err
 	}
+	return p.shake(ctx, spec)
+}
+
+// shake starts a process and finds out what it speaks.
+func (p *program) shake(ctx context.Context, spec sandbox.Spec) (*conn, error) {
 	probe := p.era() == unprobed && p.server.Era == catalog.Auto
 	c, err := p.attempt(ctx, spec, probe)
 	// Some programs give up on what they do not know.
