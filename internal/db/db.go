@@ -11,6 +11,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // Engine tells which database a Store stands on.
@@ -98,10 +101,14 @@ func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 }
 
 func openPostgres(ctx context.Context, url string, o Options) (*Store, error) {
-	w, err := sql.Open("pgx", url)
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("the database URL cannot be read; it looks like postgres://user:password@host:5432/name")
 	}
+	if config.ConnectTimeout == 0 { // a host that swallows packets would hold each request until the kernel gives up
+		config.ConnectTimeout = 2 * time.Second
+	}
+	w := stdlib.OpenDB(*config)
 	n := o.Connections
 	if n <= 0 {
 		n = 16
@@ -111,7 +118,7 @@ func openPostgres(ctx context.Context, url string, o Options) (*Store, error) {
 	w.SetConnMaxIdleTime(5 * time.Minute)
 	if err := w.PingContext(ctx); err != nil {
 		_ = w.Close()
-		return nil, fmt.Errorf("reach PostgreSQL: %w", err)
+		return nil, fmt.Errorf("reach PostgreSQL (check the setting database, and that the server runs and lets this user in): %w", err)
 	}
 	return &Store{engine: PostgreSQL, write: w, read: w}, nil
 }
@@ -140,7 +147,7 @@ func (s *Store) Engine() Engine { return s.engine }
 func (s *Store) Queries() int64 { return s.queries.Load() }
 
 // Ping reports whether the store answers.
-func (s *Store) Ping(ctx context.Context) error { return s.read.PingContext(ctx) }
+func (s *Store) Ping(ctx context.Context) error { return translate(s.read.PingContext(ctx)) }
 
 // barrier lets statements wait for rows that were promised and are on their way.
 type barrier struct {
@@ -222,7 +229,7 @@ func (s *Store) tryTx(ctx context.Context, fn func(tx *Tx) error) error {
 	s.barrier.pass(ctx, "")
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", translate(err))
 	}
 	tx := &Tx{store: s, tx: t}
 	defer func() { _ = t.Rollback() }() // a no-op after Commit; also runs when fn panics

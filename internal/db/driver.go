@@ -1,13 +1,17 @@
 package db
 
 import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"io"
+	"net"
 	"net/url"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
-	"modernc.org/sqlite"               // registers "sqlite"
+	"modernc.org/sqlite" // registers "sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
@@ -19,7 +23,7 @@ func sqliteURL(path string, extra ...string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(q, "&")
 }
 
-// translate turns the engines' constraint errors into ours.
+// translate turns the engines' constraint errors and outages into ours.
 func translate(err error) error {
 	if err == nil {
 		return nil
@@ -42,7 +46,41 @@ func translate(err error) error {
 			return errors.Join(ErrRefused, err)
 		}
 	}
+	if outage(err) {
+		return ErrUnavailable.Because(err)
+	}
 	return err
+}
+
+// outage reports whether an error is the database's state and not the
+// statement's: gone, full, read-only or not to be read.
+func outage(err error) bool {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false // said already, or the caller's own clock
+	}
+	var lite *sqlite.Error
+	if errors.As(err, &lite) {
+		switch lite.Code() & 0xff { // the low byte of an extended code is its family
+		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY:
+			return true
+		}
+		return false
+	}
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		return true // whatever the server said instead of letting us in
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code {
+		case "57P01", "57P02", "57P03", "58030", "25006": // shut down, crashed, starting; I/O; a standby
+			return true
+		}
+		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "53") // connection; disk, memory, connections used up
+	}
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // retryable reports whether PostgreSQL asks for the transaction to be run

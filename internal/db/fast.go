@@ -59,7 +59,7 @@ func (s *Store) Fast(ctx context.Context, fn func(f *Fast) error) error {
 	defer s.fast.mu.Unlock()
 	conn, err := s.write.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", translate(err))
 	}
 	defer conn.Close()
 	return conn.Raw(func(dc any) error {
@@ -185,7 +185,7 @@ func (f *Fast) flush() error {
 	if !f.begun {
 		f.begun = true
 		if _, err := f.pg.Exec(f.ctx, "begin"); err != nil {
-			return fmt.Errorf("begin: %w", err)
+			return fmt.Errorf("begin: %w", translate(err))
 		}
 	}
 	res := f.pg.SendBatch(f.ctx, f.batch)

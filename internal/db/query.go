@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"headgate/internal/fault"
 )
 
 // ErrNone means that a query that wants a row found none.
@@ -17,6 +19,11 @@ var ErrDuplicate = errors.New("a row with this key exists")
 
 // ErrRefused means that a CHECK or foreign key constraint refused a row.
 var ErrRefused = errors.New("a constraint refused the row")
+
+// ErrUnavailable means that the database itself cannot be used: it is gone,
+// full or read-only. It is a fault, so that every door says 503 and when to
+// come back, whoever met it.
+var ErrUnavailable = fault.New(fault.Unavailable, "db.unavailable", "The database cannot be used at the moment. Try again soon; an operator should look at the server's log, the database and its disk.").After(2 * time.Second)
 
 // Exec runs a statement and returns the number of rows it changed.
 func Exec(ctx context.Context, q Querier, text string, args ...any) (int64, error) {
@@ -43,7 +50,7 @@ func One[T any](ctx context.Context, q Querier, fields func(*T) []any, text stri
 		return v, ErrNone
 	}
 	if err := rows.Scan(fields(&v)...); err != nil {
-		return v, fmt.Errorf("scan: %w", err)
+		return v, fmt.Errorf("scan: %w", translate(err))
 	}
 	return v, translate(rows.Close())
 }
@@ -59,7 +66,7 @@ func All[T any](ctx context.Context, q Querier, fields func(*T) []any, text stri
 	for rows.Next() {
 		var v T
 		if err := rows.Scan(fields(&v)...); err != nil {
-			return nil, fmt.Errorf("scan: %w", err)
+			return nil, fmt.Errorf("scan: %w", translate(err))
 		}
 		list = append(list, v)
 	}
