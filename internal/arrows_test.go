@@ -37,6 +37,7 @@ var arrows = map[string]string{
 	"credit":           "access activity db fault id",
 	"approval":         "access activity db fault id seal",
 	"budget":           "access activity db fault id workspace",
+	"template":         "access activity budget catalog db fault id seal vault workspace",
 	"call":             "access activity catalog credit db fault id journal mcp quota upstream budget",
 	"diagnosis":        "access activity catalog db fault id jobs mcp netguard seal upstream upstream/* diagnosis/*",
 	"diagnosis/*":      "access activity catalog db fault id netguard seal upstream diagnosis/*",

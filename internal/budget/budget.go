@@ -55,6 +55,7 @@ type entry struct {
 	free    atomic.Int64 // leased and not held, micro-USD
 	used    atomic.Int64 // unix milliseconds of the last admission
 	loose   atomic.Int64 // spent without a budget and not yet written
+	doubt   atomic.Bool  // the budget has changed since its money was leased
 	dirty   atomic.Bool  // something was spent since notices were last considered
 	refused atomic.Uint32
 	mu      sync.Mutex // one trip to the store at a time
@@ -79,6 +80,9 @@ func (s *Service) changed(kind, ref string) {
 		e.guard.Lock()
 		e.epoch++
 		e.terms.Store(nil)
+		if kind == "budget" {
+			e.doubt.Store(true)
+		}
 		e.guard.Unlock()
 	}
 }
@@ -181,6 +185,13 @@ func (s *Service) Admit(ctx context.Context, organization, ws string, micros int
 			return Hold{}, ErrBusy.With("limit", t.calls)
 		}
 		h := Hold{entry: e, Deadline: t.deadline}
+		if e.doubt.CompareAndSwap(true, false) {
+			if err := s.giveBack(ctx, e, nil); err != nil {
+				e.doubt.Store(true)
+				e.running.Add(-1)
+				return Hold{}, ErrUnknown.Because(err)
+			}
+		}
 		if !t.limits.bound() {
 			return h, nil
 		}

@@ -114,9 +114,9 @@ func plainURL(raw string) string {
 }
 
 // AddServer is CreateServer in the caller's transaction, for templates and
-// bundles. Its service may be named by slug. A duplicate slug is db.ErrDuplicate
-// and ends the transaction.
-func (c *Catalog) AddServer(ctx context.Context, tx *db.Tx, by *access.Principal, in ServerInput) (*ServerDetail, error) {
+// bundles; off leaves it switched off. Its service may be named by slug. A
+// duplicate slug is db.ErrDuplicate and ends the transaction.
+func (c *Catalog) AddServer(ctx context.Context, tx *db.Tx, by *access.Principal, in ServerInput, off bool) (*ServerDetail, error) {
 	if err := access.Require(by, access.ServicesAdmin); err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (c *Catalog) AddServer(ctx context.Context, tx *db.Tx, by *access.Principal
 	if err != nil {
 		return nil, err
 	}
-	d := &ServerDetail{ID: id.New("srv"), Organization: by.Organization, Slug: in.Slug, Name: or(in.Name, in.Slug), Enabled: true,
+	d := &ServerDetail{ID: id.New("srv"), Organization: by.Organization, Slug: in.Slug, Name: or(in.Name, in.Slug), Enabled: !off,
 		ToolTimeouts: map[string]time.Duration{}, Revision: 1, CreatedAt: c.now().UTC().Truncate(time.Millisecond), Service: own}
 	d.UpdatedAt = d.CreatedAt
 	return d, c.addServer(ctx, tx, by, d, in)

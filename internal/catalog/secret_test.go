@@ -203,7 +203,7 @@ func TestPortable(t *testing.T) {
 		testkit.Equal(t, list[1].Service, "offered")
 		testkit.Must0(t, h.store.Tx(ctx, func(tx *db.Tx) error {
 			for _, p := range list {
-				if _, err := h.AddServer(ctx, tx, h.customer, p.ServerInput); err != nil {
+				if _, err := h.AddServer(ctx, tx, h.customer, p.ServerInput, p.Off); err != nil {
 					return err
 				}
 			}

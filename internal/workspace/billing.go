@@ -82,35 +82,43 @@ func (s *Service) SetBilling(ctx context.Context, by *access.Principal, organiza
 	if err := permit(by, organization); err != nil {
 		return Billing{}, err
 	}
-	switch mode {
-	case "", PlatformManaged, BYOK, NoModels:
-	default:
-		return Billing{}, ErrMode
-	}
 	b, err := s.Billing(ctx, organization, ref)
 	if err != nil {
 		return b, err
 	}
 	err = s.store.Tx(ctx, func(tx *db.Tx) error {
-		if _, err := db.Exec(ctx, tx, `DELETE FROM model_billing WHERE organization_id = $1 AND workspace_id = $2`, organization, b.Workspace); err != nil {
-			return err
-		}
-		if mode != "" {
-			if _, err := db.Exec(ctx, tx, `INSERT INTO model_billing (organization_id, workspace_id, mode, updated_at) VALUES ($1, $2, $3, $4)`,
-				organization, b.Workspace, string(mode), s.moment().UnixMilli()); err != nil {
-				return err
-			}
-		}
-		tenant, err := tenantOf(ctx, tx, organization)
-		if err != nil {
-			return err
-		}
-		if err := activity.Record(ctx, tx, by, activity.Event{Tenant: tenant, Organization: organization, Workspace: b.Workspace, Action: "billing_mode.set",
-			TargetType: "workspace", TargetID: b.Workspace, Details: map[string]any{"mode": string(mode)}}); err != nil {
+		if err := s.PutBilling(ctx, tx, by, organization, b.Workspace, mode); err != nil {
 			return err
 		}
 		b = Billing{Workspace: b.Workspace}
 		return b.read(ctx, tx, organization)
 	})
 	return b, err
+}
+
+// PutBilling is SetBilling in the caller's transaction; workspace is an id.
+func (s *Service) PutBilling(ctx context.Context, tx *db.Tx, by *access.Principal, organization, workspace string, mode Mode) error {
+	if err := permit(by, organization); err != nil {
+		return err
+	}
+	switch mode {
+	case "", PlatformManaged, BYOK, NoModels:
+	default:
+		return ErrMode
+	}
+	if _, err := db.Exec(ctx, tx, `DELETE FROM model_billing WHERE organization_id = $1 AND workspace_id = $2`, organization, workspace); err != nil {
+		return err
+	}
+	if mode != "" {
+		if _, err := db.Exec(ctx, tx, `INSERT INTO model_billing (organization_id, workspace_id, mode, updated_at) VALUES ($1, $2, $3, $4)`,
+			organization, workspace, string(mode), s.moment().UnixMilli()); err != nil {
+			return err
+		}
+	}
+	tenant, err := tenantOf(ctx, tx, organization)
+	if err != nil {
+		return err
+	}
+	return activity.Record(ctx, tx, by, activity.Event{Tenant: tenant, Organization: organization, Workspace: workspace, Action: "billing_mode.set",
+		TargetType: "workspace", TargetID: workspace, Details: map[string]any{"mode": string(mode)}})
 }

@@ -70,7 +70,7 @@ func (s *Service) apply(ctx context.Context, tx *db.Tx, by *access.Principal, w 
 	if _, err := PresetOf(w.Tier); err != nil {
 		return Workspace{}, err
 	}
-	if err := spec.check(); err != nil {
+	if err := spec.Check(); err != nil {
 		return Workspace{}, err
 	}
 	if err := free(w, all); err != nil {

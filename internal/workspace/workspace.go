@@ -125,7 +125,7 @@ func (s *Service) Provision(ctx context.Context, by *access.Principal, spec Spec
 // Create makes a workspace in the caller's transaction. A default workspace is
 // online at once; others are provisioning until Ready has looked at them.
 func (s *Service) Create(ctx context.Context, tx *db.Tx, by *access.Principal, spec Spec) (Workspace, error) {
-	if err := spec.check(); err != nil {
+	if err := spec.Check(); err != nil {
 		return Workspace{}, err
 	}
 	if err := permit(by, spec.Organization); err != nil {
@@ -164,8 +164,8 @@ func (s *Service) Create(ctx context.Context, tx *db.Tx, by *access.Principal, s
 	return w, record(ctx, tx, by, w, "workspace.create", map[string]any{"name": w.Name, "template": w.Template, "parent": w.Parent})
 }
 
-// check holds a spec to the rules that need no store, and fills in its defaults.
-func (spec *Spec) check() error {
+// Check holds a spec to the rules that need no store, and fills in its defaults.
+func (spec *Spec) Check() error {
 	if !validName(spec.Name) {
 		return ErrName
 	}

@@ -1,0 +1,313 @@
+package template
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"headgate/internal/access"
+	"headgate/internal/db"
+	"headgate/internal/workspace"
+)
+
+// Mode says what an import of an organization does with what is there.
+type Mode string
+
+// The modes. Both bring workspaces of the recipe's names to what it says;
+// Reconcile also removes those that an earlier import of it has made and that
+// it does not name any more.
+const (
+	Merge     Mode = "merge"
+	Reconcile Mode = "reconcile"
+)
+
+// Request asks for an import of an organization: of a template, or of a recipe.
+type Request struct {
+	Template string
+	Recipe   []byte // JSON
+	Mode     Mode   // "": Merge
+	DryRun   bool   // plan only
+	Plan     string // apply this plan
+}
+
+// Result is what an import of an organization has made.
+type Result struct {
+	Import
+	Mode            Mode
+	Removed         int
+	ReconcileErrors []string
+}
+
+// checkOrganization puts templates in place and holds the recipe to the rules.
+func (s *Service) checkOrganization(ctx context.Context, by *access.Principal, o *Organization) error {
+	if strings.TrimSpace(o.Name) == "" || len(o.Name) > 100 {
+		return wrong("name", "is missing or longer than 100 bytes")
+	}
+	if len(o.Workspaces) == 0 {
+		return wrong("workspaces", "are missing")
+	}
+	if err := checkNeeds("organization", append(o.RequiredEnv, o.RecommendedEnv...)); err != nil {
+		return err
+	}
+	full := Node{SubWorkspaces: o.Workspaces}
+	full, err := s.expand(ctx, by.Organization, full)
+	if err != nil {
+		return err
+	}
+	o.Workspaces = full.SubWorkspaces
+	c := checker{catalog: s.Catalog, by: by, names: map[string]bool{}}
+	return c.all(o.Workspaces, "workspaces", 1)
+}
+
+// ImportOrganization makes the workspaces of a recipe in the caller's
+// organization. Nothing is made when the recipe is wrong or a required secret
+// is missing; after that each workspace is made whole or not at all, and what
+// failed is in the result's steps.
+func (s *Service) ImportOrganization(ctx context.Context, by *access.Principal, r Request) (Result, error) {
+	if err := access.Require(by, access.WorkspacesAdmin); err != nil {
+		return Result{}, err
+	}
+	o, tag, err := s.recipe(ctx, by, r)
+	if err != nil {
+		return Result{}, err
+	}
+	res := Result{Mode: r.Mode}
+	if res.Mode == "" {
+		res.Mode = Merge
+	}
+	if res.Mode != Merge && res.Mode != Reconcile {
+		return Result{}, ErrMode
+	}
+	if err := s.preflight(ctx, by.Organization, &o); err != nil {
+		return Result{}, err
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return Result{}, err
+	}
+	sum := sha256.Sum256(append([]byte(tag+"\x00"+string(res.Mode)+"\x00"), text...))
+	res.Import = Import{Kind: ForOrganization, Name: o.Name, State: Running, digest: sum[:]}
+	if err := s.steps(ctx, by.Organization, &res, o.Workspaces, r.DryRun); err != nil {
+		return Result{}, err
+	}
+	switch {
+	case r.DryRun:
+		res.State = Planned
+		return res, s.open(ctx, by, &res.Import)
+	case r.Plan != "":
+		err = s.claim(ctx, by, &res.Import, r.Plan)
+	default:
+		err = s.open(ctx, by, &res.Import)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	s.run(ctx, by, &res, o.Workspaces, tag)
+	return res, s.finish(ctx, by, &res)
+}
+
+// recipe reads what is asked for; tag marks the workspaces made of it.
+func (s *Service) recipe(ctx context.Context, by *access.Principal, r Request) (o Organization, tag string, err error) {
+	if r.Template != "" {
+		t, err := s.Get(ctx, by.Organization, r.Template, ForOrganization)
+		if err != nil {
+			return o, "", err
+		}
+		o = t.Organization
+		return o, "org:" + t.Slug, s.checkOrganization(ctx, by, &o)
+	}
+	if err := decode(r.Recipe, &o); err != nil {
+		return o, "", err
+	}
+	if err := s.checkOrganization(ctx, by, &o); err != nil {
+		return o, "", err
+	}
+	return o, "org:" + workspace.SlugOf(o.Name), nil
+}
+
+// preflight refuses an import whose required secrets are missing.
+func (s *Service) preflight(ctx context.Context, organization string, o *Organization) error {
+	have, err := s.secrets(ctx, organization, "")
+	if err != nil {
+		return err
+	}
+	there, err := s.Workspaces.List(ctx, organization)
+	if err != nil {
+		return err
+	}
+	missing := unmet(o.RequiredEnv, have)
+	byWorkspace := map[string][]string{}
+	var walk func(nodes []Node) error
+	walk = func(nodes []Node) error {
+		for i := range nodes {
+			n, seen := &nodes[i], have
+			for _, w := range there {
+				if w.Name == n.Name {
+					if seen, err = s.secrets(ctx, organization, w.ID); err != nil {
+						return err
+					}
+				}
+			}
+			if m := unmet(n.RequiredEnv, seen); len(m) > 0 {
+				byWorkspace[n.Name] = m
+			}
+			if err := walk(n.SubWorkspaces); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := walk(o.Workspaces); err != nil {
+		return err
+	}
+	if len(missing) == 0 && len(byWorkspace) == 0 {
+		return nil
+	}
+	return ErrMissingEnv.With("missing_env", missing).With("missing_workspace_env", byWorkspace)
+}
+
+// steps lists what is to be done, parents before children; a plan says for
+// each workspace whether it is there.
+func (s *Service) steps(ctx context.Context, organization string, res *Result, nodes []Node, plan bool) error {
+	there, err := s.Workspaces.List(ctx, organization)
+	if err != nil {
+		return err
+	}
+	var walk func(nodes []Node)
+	walk = func(nodes []Node) {
+		for i := range nodes {
+			st := Step{Name: nodes[i].Name, State: Waiting}
+			if plan {
+				st.State = Created
+				for _, w := range there {
+					if w.Name == st.Name {
+						st.State, st.Workspace = Updated, w.ID
+					}
+				}
+			}
+			res.Steps = append(res.Steps, st)
+			walk(nodes[i].SubWorkspaces)
+		}
+	}
+	walk(nodes)
+	return nil
+}
+
+// run makes every workspace, each in a transaction of its own.
+func (s *Service) run(ctx context.Context, by *access.Principal, res *Result, nodes []Node, tag string) {
+	at := 0
+	var walk func(nodes []Node, parent string, skip bool)
+	walk = func(nodes []Node, parent string, skip bool) {
+		for i := range nodes {
+			st := &res.Steps[at]
+			at++
+			made := ""
+			switch {
+			case skip:
+				st.State, st.Code, st.Error = Skipped, "template.parent_failed", "The workspace above it was not made."
+			case ctx.Err() != nil:
+				st.fail(ctx.Err())
+			default:
+				made = s.step(ctx, by, &res.Import, st, &nodes[i], parent, tag)
+			}
+			walk(nodes[i].SubWorkspaces, made, made == "")
+		}
+	}
+	walk(nodes, "", false)
+	if res.Mode == Reconcile && !res.failed() {
+		s.reconcile(ctx, by, res, tag)
+	}
+}
+
+func (r *Result) failed() bool {
+	for _, st := range r.Steps {
+		if st.State == Failed || st.State == Skipped {
+			return true
+		}
+	}
+	return false
+}
+
+// step makes or changes one workspace and returns its id; "" when it failed.
+func (s *Service) step(ctx context.Context, by *access.Principal, imp *Import, st *Step, n *Node, parent, tag string) string {
+	var w workspace.Workspace
+	err := s.Store.Tx(ctx, func(tx *db.Tx) error {
+		all, err := s.Workspaces.In(ctx, tx, by.Organization)
+		if err != nil {
+			return err
+		}
+		state := Created
+		for _, known := range all {
+			if known.Name == n.Name {
+				state, w = Updated, known
+			}
+		}
+		if state == Updated {
+			w, err = s.change(ctx, tx, by, w, n, parent)
+		} else {
+			w, err = s.build(ctx, tx, by, n, parent, tag)
+		}
+		if err != nil {
+			return err
+		}
+		*st = Step{Name: n.Name, State: state, Workspace: w.ID}
+		return s.note(ctx, tx, imp)
+	})
+	if err != nil {
+		st.fail(err)
+		return ""
+	}
+	return w.ID
+}
+
+// reconcile removes what an earlier import of the recipe has made and this one
+// does not name.
+func (s *Service) reconcile(ctx context.Context, by *access.Principal, res *Result, tag string) {
+	named := map[string]bool{}
+	for _, st := range res.Steps {
+		named[st.Workspace] = true
+	}
+	there, err := s.Workspaces.List(ctx, by.Organization)
+	if err != nil {
+		res.ReconcileErrors = append(res.ReconcileErrors, "The workspaces cannot be listed.")
+		return
+	}
+	for _, w := range there {
+		if w.Template != tag || named[w.ID] || w.Default {
+			continue
+		}
+		gone, err := s.Workspaces.Remove(ctx, by, by.Organization, w.ID, workspace.Removal{Name: w.Name, Tree: true})
+		switch {
+		case errors.Is(err, workspace.ErrGone): // with its parent
+		case err != nil:
+			var st Step
+			st.fail(err)
+			res.ReconcileErrors = append(res.ReconcileErrors, w.Name+": "+st.Error)
+		default:
+			res.Removed += len(gone)
+			res.Steps = append(res.Steps, Step{Name: w.Name, State: Dropped, Workspace: w.ID})
+		}
+	}
+}
+
+// finish writes how the import ended.
+func (s *Service) finish(ctx context.Context, by *access.Principal, res *Result) error {
+	res.State = Done
+	if res.failed() || len(res.ReconcileErrors) > 0 {
+		res.State = FailedState
+		for _, st := range res.Steps {
+			if st.State == Created || st.State == Updated {
+				res.State = Partly
+			}
+		}
+	}
+	ctx = context.WithoutCancel(ctx) // what was done is told, even to nobody
+	return s.Store.Tx(ctx, func(tx *db.Tx) error {
+		if err := s.note(ctx, tx, &res.Import); err != nil {
+			return err
+		}
+		return event(ctx, tx, by, &res.Import, "import.end")
+	})
+}
