@@ -182,4 +182,3 @@ func TestNotFoundAndMethods(t *testing.T) {
 	testkit.Equal(t, []any{a.Status, a.Header.Get("Allow")}, []any{405, "POST"})
 	h.as(h.key, "POST", h.on(h.demo, "/tools"), `{}`, "Content-Type: text/plain").want(http.StatusUnsupportedMediaType)
 }
-

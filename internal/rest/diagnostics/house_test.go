@@ -22,7 +22,6 @@ import (
 	"headgate/internal/id"
 	"headgate/internal/rest"
 	"headgate/internal/rest/diagnostics"
-	"headgate/internal/rest/platform"
 	"headgate/internal/server/request"
 	"headgate/internal/tenancy"
 	"headgate/internal/testkit"
@@ -73,9 +72,8 @@ func newHouse(t *testing.T, store *db.Store, changes ...change) *house {
 		c(&o)
 	}
 	h.door, h.web = diagnostics.New(o)
-	h.platform = platform.New(platform.Options{Version: "test", Store: store, Identity: h.Identity, Tenancy: h.Tenancy, APIKeys: h.APIKeys, Workspaces: h.Workspaces,
-		Catalog: h.Catalog, Resolver: h.Resolver, Hub: h.hub, Calls: calls, Credits: h.Credits, Bodies: h.Bodies, Feed: h.Feed, Errors: h.Errors,
-		Limiter: h.Limiter, Daily: h.Daily, Idempotency: h.Replay, Keys: h.Keys, Now: h.Now, Log: o.Log})
+	h.platform = rest.New(rest.Config{Base: "/v1", Title: "Platform", Version: "test", Form: rest.PlatformForm(nil), Sealer: h.Keys, Authenticate: h.anyone,
+		Credentials: rest.Credentials{Prefixes: []string{"mcp_sk_", "sk_"}}})
 	diagnostics.RegisterPlatform(h.platform, diagnostics.PlatformOptions{Catalog: h.Catalog, Resolver: h.Resolver, Diagnosis: h.diagnosis, Grants: h.grants})
 	for _, d := range []*rest.Door{h.door, h.web, h.platform} {
 		testkit.Must0(t, d.Check())
@@ -85,6 +83,14 @@ func newHouse(t *testing.T, store *db.Store, changes ...change) *house {
 	h.demo = h.Demo(h.owner.Organization, "demo").ID
 	h.key = h.diagnosticsKey(h.owner.Organization, h.owner.ID)
 	return h
+}
+
+// anyone is the Platform API's part that matters here: who calls.
+func (h *house) anyone(r *http.Request, c rest.Credential) (*access.Principal, error) {
+	if c.Prefix != "" {
+		return h.APIKeys.Authenticate(r.Context(), c.Value, netip.MustParseAddr("192.0.2.9"))
+	}
+	return h.Identity.Authenticate(r.Context(), c.Value)
 }
 
 func onSQLite(t *testing.T, changes ...change) *house {

@@ -1,0 +1,80 @@
+package diagnostics_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"headgate/internal/access"
+	"headgate/internal/db"
+	"headgate/internal/demo"
+	"headgate/internal/testkit"
+	"headgate/internal/testkit/oauthserver"
+)
+
+func TestImportTokens(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
+		h := newHouse(t, s)
+		as := oauthserver.New(t)
+		at := as.Protect(demo.Handler("1", time.Now))
+		server := h.register("protected", at.URL)
+		token, refresh := as.Grant(at.URL)
+		body := map[string]any{"serverUrl": at.URL, "clientInformation": map[string]any{"clientId": "client", "clientSecret": "secret"},
+			"tokens": map[string]any{"access_token": token, "refresh_token": refresh, "expires_in": 3600, "token_type": "Bearer", "id_token": "x.y.z"}}
+		h.as(h.key, "POST", h.on(server, "/tools"), nil).refused(401, "OAUTH_REQUIRED")
+		a := h.as(h.key, "POST", h.on(server, "/oauth/import-tokens"), body).want(200)
+		testkit.Equal(t, a.at("imported"), any(true))
+		if a.at("expiresAt") == nil || strings.Contains(a.Raw, token) {
+			t.Errorf("%s", a.Raw)
+		}
+		h.rest()
+		h.as(h.key, "POST", h.on(server, "/validate"), nil).want(200)
+		testkit.Equal(t, h.as(h.key, "POST", h.on(server, "/doctor"), nil).want(200).at("status"), any("ready"))
+		testkit.Equal(t, h.as(h.key, "POST", h.on(server, "/check-oauth"), nil).want(200).at("requiresAuthorization"), any(false))
+		h.as(h.key, "POST", h.on(server, "/tools/call"), map[string]any{"toolName": "now"}).want(200)
+
+		// Another person of the same organization has none of it.
+		other := h.diagnosticsKey(h.owner.Organization, h.Member(h.owner.Organization, "other", access.Developer).ID)
+		h.as(other, "POST", h.on(server, "/tools"), nil).refused(401, "OAUTH_REQUIRED")
+		h.as(other, "GET", h.on(server, "/oauth/tokens"), nil).refused(404, "NOT_FOUND")
+
+		// When the access token has ended, calls go on with a renewed one.
+		as.Revoke()
+		h.now = h.now.Add(2 * time.Hour)
+		h.as(h.key, "POST", h.on(server, "/tools/call"), map[string]any{"toolName": "now"}).want(200)
+		testkit.Equal(t, as.Refreshes(), 1)
+		seen := at.Seen()
+		if seen[len(seen)-1] == token {
+			t.Error("the old token was used")
+		}
+		shown := h.as(h.key, "GET", h.on(server, "/oauth/tokens"), nil).want(200)
+		for _, secret := range []string{token, refresh, seen[len(seen)-1], "secret"} {
+			if strings.Contains(shown.Raw, secret) {
+				t.Errorf("%s is read back: %s", secret, shown.Raw)
+			}
+		}
+		h.as(h.key, "DELETE", h.on(server, "/oauth/tokens"), nil).want(204)
+		h.as(h.key, "POST", h.on(server, "/validate"), nil).refused(401, "OAUTH_REQUIRED")
+	})
+}
+
+func TestImportTokensRefuses(t *testing.T) {
+	h := onSQLite(t)
+	server := h.register("s", "https://mcp.example.com/mcp")
+	tokens := map[string]any{"access_token": "a-secret-token"}
+	for name, body := range map[string]map[string]any{
+		"another server's URL": {"serverUrl": "https://evil.example.com/mcp", "tokens": tokens},
+		"no tokens":            {"serverUrl": "https://mcp.example.com/mcp"},
+		"an unknown field":     {"serverUrl": "https://mcp.example.com/mcp", "tokens": tokens, "serverId": "x"},
+		"an unknown token":     {"serverUrl": "https://mcp.example.com/mcp", "tokens": map[string]any{"access_token": "a-secret-token", "more": 1}},
+		"a header in a token":  {"serverUrl": "https://mcp.example.com/mcp", "tokens": map[string]any{"access_token": "a-secret-token\r\nX: y"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.rest()
+			a := h.as(h.key, "POST", h.on(server, "/oauth/import-tokens"), body).refused(400, "VALIDATION_ERROR")
+			if strings.Contains(a.Raw, "a-secret-token") {
+				t.Errorf("the token comes back: %s", a.Raw)
+			}
+		})
+	}
+}
