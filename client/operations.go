@@ -425,6 +425,78 @@ func (c *Client) ExecutePrompt(ctx context.Context, body ExecutePromptBody, opti
 	return unwrap[Executed, ExecutedMeta](ctx, c, r)
 }
 
+// AdminListCatalog: Programs of stdio servers.
+//
+// GET /v1/admin/catalog; permission operate.
+func (c *Client) AdminListCatalog(ctx context.Context, options ...RequestOption) (*EntryRows, *Meta, error) {
+	r := call{method: "GET", path: "/v1/admin/catalog", options: options}
+	return unwrap[EntryRows, Meta](ctx, c, r)
+}
+
+// AdminGetEntry: A catalog entry.
+//
+// GET /v1/admin/catalog/{entryName}; permission operate.
+func (c *Client) AdminGetEntry(ctx context.Context, entryName string, options ...RequestOption) (*EntryRowData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/admin/catalog/" + part(entryName), options: options}
+	return unwrap[EntryRowData, Meta](ctx, c, r)
+}
+
+// AdminAddEntry: Write a catalog entry from an npm package, a server.json or a file.
+//
+// POST /v1/admin/catalog; permission operate.
+func (c *Client) AdminAddEntry(ctx context.Context, body AddEntryBody, options ...RequestOption) (*EntryRowData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/admin/catalog", options: options, body: body}
+	return unwrap[EntryRowData, Meta](ctx, c, r)
+}
+
+// AdminRemoveEntry: Forget a catalog entry.
+//
+// DELETE /v1/admin/catalog/{entryName}; permission operate.
+func (c *Client) AdminRemoveEntry(ctx context.Context, entryName string, options ...RequestOption) error {
+	r := call{method: "DELETE", path: "/v1/admin/catalog/" + part(entryName), options: options}
+	return c.json(ctx, r, nil)
+}
+
+// AdminEnableEntry: Install an entry's package and offer it.
+//
+// POST /v1/admin/catalog/{entryName}/enable; permission operate.
+func (c *Client) AdminEnableEntry(ctx context.Context, entryName string, body EnableEntryBody, options ...RequestOption) (*EntryRowData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/admin/catalog/" + part(entryName) + "/enable", options: options, body: body}
+	return unwrap[EntryRowData, Meta](ctx, c, r)
+}
+
+// AdminDisableEntry: Take an entry off the offer, with every server made of it.
+//
+// POST /v1/admin/catalog/{entryName}/disable; permission operate.
+func (c *Client) AdminDisableEntry(ctx context.Context, entryName string, options ...RequestOption) error {
+	r := call{method: "POST", path: "/v1/admin/catalog/" + part(entryName) + "/disable", options: options}
+	return c.json(ctx, r, nil)
+}
+
+// AdminTryEntry: Start an entry's program once and ask it what it is.
+//
+// POST /v1/admin/catalog/{entryName}/try; permission operate.
+func (c *Client) AdminTryEntry(ctx context.Context, entryName string, body TryEntryBody, options ...RequestOption) (*TrialData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/admin/catalog/" + part(entryName) + "/try", options: options, body: body}
+	return unwrap[TrialData, Meta](ctx, c, r)
+}
+
+// AdminGetSandbox: The walls around stdio servers.
+//
+// GET /v1/admin/sandbox; permission operate.
+func (c *Client) AdminGetSandbox(ctx context.Context, options ...RequestOption) (*SandboxData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/admin/sandbox", options: options}
+	return unwrap[SandboxData, Meta](ctx, c, r)
+}
+
+// GetServerLogs: What a stdio server wrote to standard error last.
+//
+// GET /v1/mcp/servers/{serverId}/logs; permission diagnose, scope mcp:read.
+func (c *Client) GetServerLogs(ctx context.Context, serverID string, options ...RequestOption) (*StdioLines, *Meta, error) {
+	r := call{method: "GET", path: "/v1/mcp/servers/" + part(serverID) + "/logs", options: options}
+	return unwrap[StdioLines, Meta](ctx, c, r)
+}
+
 // ListRequestLogsParams are the parameters of ListRequestLogs; zero values are not sent.
 type ListRequestLogsParams struct {
 	Page         int64 // From 1.

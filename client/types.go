@@ -68,6 +68,15 @@ type AccountTotalsData struct {
 	Totals AccountTotals `json:"totals"`
 }
 
+// AddEntryBody is part of AdminAddEntry.
+type AddEntryBody struct {
+	Name       *string         `json:"name,omitempty"`       // Instead of the name that follows from the source.
+	Bin        *string         `json:"bin,omitempty"`        // Which of the package's programs; needed where it has several.
+	Entry      *string         `json:"entry,omitempty"`      // An entry file, YAML or JSON.
+	Npm        *string         `json:"npm,omitempty"`        // A package with its exact version, such as @acme/notes@1.2.3.
+	ServerJSON json.RawMessage `json:"serverJson,omitempty"` // A server.json of the MCP registry.
+}
+
 // AdminAccount is part of AdminListAccounts, AdminGetAccount, AdminUpdateAccount.
 type AdminAccount struct {
 	ID                string    `json:"id"`
@@ -219,6 +228,11 @@ type Difference struct {
 type Empty struct {
 }
 
+// EnableEntryBody is part of AdminEnableEntry.
+type EnableEntryBody struct {
+	Price *int64 `json:"price,omitempty"` // Credits per call; only when it is enabled for the first time.
+}
+
 // Entry is part of ListCreditEntries, AdminListEntries, AdminTopUp.
 type Entry struct {
 	Amount        int64     `json:"amount"`
@@ -244,6 +258,38 @@ type EntryData struct {
 // EntryList is part of ListCreditEntries, AdminListEntries.
 type EntryList struct {
 	Entries []Entry `json:"entries"`
+}
+
+// EntryRow is part of AdminListCatalog, AdminGetEntry, AdminAddEntry and others.
+type EntryRow struct {
+	Name         string          `json:"name"`
+	Arguments    []string        `json:"arguments"` // The fixed template; {name} stands for a parameter.
+	ConfigSchema json.RawMessage `json:"configSchema"`
+	Description  string          `json:"description"`
+	Enabled      bool            `json:"enabled"`
+	Installed    bool            `json:"installed"`           // On the replica that answers.
+	Integrity    string          `json:"integrity,omitempty"` // The hash that the package must have.
+	Network      []string        `json:"network"`             // Hosts it may reach; none: no network at all.
+	Outdated     bool            `json:"outdated"`            // Enabled as it was before; enable it again to bring it up to date.
+	Package      string          `json:"package,omitempty"`   // Of npm.
+	PerUser      bool            `json:"perUser"`             // Each user configures it, and has a process of their own.
+	Program      string          `json:"program,omitempty"`   // A program of the host, where there is no package.
+	ServiceID    string          `json:"serviceId,omitempty"`
+	Shipped      bool            `json:"shipped"`
+	Title        string          `json:"title"`
+	Variables    []string        `json:"variables"` // Names of the environment variables.
+	Version      string          `json:"version,omitempty"`
+}
+
+// EntryRowData is part of AdminGetEntry, AdminAddEntry, AdminEnableEntry.
+type EntryRowData struct {
+	Entry    EntryRow `json:"entry"`
+	Warnings []string `json:"warnings"` // What the source says that was not taken over.
+}
+
+// EntryRows is part of AdminListCatalog.
+type EntryRows struct {
+	Entries []EntryRow `json:"entries"`
 }
 
 // ErrorList is part of ListErrorLogs.
@@ -757,6 +803,27 @@ type ProfileData struct {
 	User Profile `json:"user"`
 }
 
+// ProgramRow is part of ListServers, CreateServer, GetServer and others.
+type ProgramRow struct {
+	Calls      int64      `json:"calls"`          // Under way.
+	Code       string     `json:"code,omitempty"` // Why the last start failed.
+	EndsInARow int64      `json:"endsInARow"`     // That nobody asked for.
+	Era        string     `json:"era,omitempty"`
+	LastExit   string     `json:"lastExit,omitempty"`
+	Level      string     `json:"level,omitempty"` // The walls around the running process.
+	Message    string     `json:"message,omitempty"`
+	NextTry    *time.Time `json:"nextTry"`
+	Revision   string     `json:"revision,omitempty"`
+	Since      *time.Time `json:"since"`
+	SpawnMs    float64    `json:"spawnMs"`
+	StartP50Ms int64      `json:"startP50Ms"`
+	StartP95Ms int64      `json:"startP95Ms"`
+	Starts     int64      `json:"starts"`
+	State      string     `json:"state"`            // One of asleep, starting, running, resting.
+	UserID     string     `json:"userId,omitempty"` // Whose it is; absent when the organization shares it.
+	Walls      []WallRow  `json:"walls"`            // As the kernel reports them for this process.
+}
+
 // PromptList is part of ListPrompts.
 type PromptList struct {
 	Prompts []Listed `json:"prompts"`
@@ -825,6 +892,22 @@ type RotateKeyBody struct {
 	GracePeriod *int64 `json:"gracePeriod,omitempty"` // Seconds for which the old key lives on.
 }
 
+// SandboxData is part of AdminGetSandbox.
+type SandboxData struct {
+	Sandbox SandboxRow `json:"sandbox"`
+}
+
+// SandboxRow is part of AdminGetSandbox.
+type SandboxRow struct {
+	Enabled  bool      `json:"enabled"`           // Whether stdio servers are started on this replica.
+	Level    string    `json:"level"`             // What this host gives.
+	Message  string    `json:"message,omitempty"` // Why stdio servers are off.
+	Programs int64     `json:"programs"`
+	Required string    `json:"required"` // The setting sandbox-level.
+	Running  int64     `json:"running"`
+	Walls    []WallRow `json:"walls"`
+}
+
 // SavePlanBody is part of AdminSavePlan.
 type SavePlanBody struct {
 	Name           string   `json:"name"`
@@ -862,7 +945,8 @@ type ServerRow struct {
 	HeaderNames    []string         `json:"headerNames"` // The values are never shown.
 	Health         *Health          `json:"health,omitempty"`
 	IsConfigured   bool             `json:"isConfigured"`
-	MCPPath        string           `json:"mcpPath"` // Its own endpoint of the Gateway.
+	MCPPath        string           `json:"mcpPath"`            // Its own endpoint of the Gateway.
+	Programs       []ProgramRow     `json:"programs,omitempty"` // The processes of a stdio server that were used lately.
 	ServiceID      string           `json:"serviceId"`
 	Slug           string           `json:"slug"`
 	TimeoutMs      int64            `json:"timeoutMs"`
@@ -956,6 +1040,17 @@ type SetPricesBody struct {
 	Tools          map[string]*int64 `json:"tools,omitempty"` // null takes a tool's own price away.
 }
 
+// StdioLine is part of AdminTryEntry, GetServerLogs.
+type StdioLine struct {
+	Text string    `json:"text"` // What a stranger's program wrote: show it with care.
+	Time time.Time `json:"time"`
+}
+
+// StdioLines is part of GetServerLogs.
+type StdioLines struct {
+	Lines []StdioLine `json:"lines"`
+}
+
 // SwitchToBody is part of SwitchOrganization.
 type SwitchToBody struct {
 	Cookie         *bool  `json:"cookie,omitempty"` // Put the new token into the cookie: for pages.
@@ -1045,6 +1140,35 @@ type TransferBody struct {
 	UserID string `json:"userId"` // The member who becomes owner. You become an admin.
 }
 
+// TrialData is part of AdminTryEntry.
+type TrialData struct {
+	Trial TrialRow `json:"trial"`
+}
+
+// TrialRow is part of AdminTryEntry.
+type TrialRow struct {
+	Capabilities json.RawMessage `json:"capabilities"`
+	Code         string          `json:"code,omitempty"` // Why it failed.
+	Era          string          `json:"era,omitempty"`
+	Exit         string          `json:"exit,omitempty"`
+	Instructions string          `json:"instructions"`
+	Level        string          `json:"level,omitempty"`
+	Logs         []StdioLine     `json:"logs"`
+	Message      string          `json:"message,omitempty"`
+	Ok           bool            `json:"ok"`
+	Revision     string          `json:"revision,omitempty"`
+	ServerInfo   json.RawMessage `json:"serverInfo"`
+	SpawnMs      float64         `json:"spawnMs"` // The walls and the exec alone.
+	StartMs      int64           `json:"startMs"` // From the start to the end of the handshake.
+	Tools        []string        `json:"tools"`
+	Walls        []WallRow       `json:"walls"`
+}
+
+// TryEntryBody is part of AdminTryEntry.
+type TryEntryBody struct {
+	Config json.RawMessage `json:"config,omitempty"` // Values of the entry's parameters.
+}
+
 // UpdateAccountBody is part of AdminUpdateAccount.
 type UpdateAccountBody struct {
 	Active            *bool   `json:"active,omitempty"`
@@ -1124,6 +1248,13 @@ type UsageRow struct {
 type UsageTotal struct {
 	Calls   int64 `json:"calls"`
 	Credits int64 `json:"credits"`
+}
+
+// WallRow is part of ListServers, CreateServer, GetServer and others.
+type WallRow struct {
+	Name   string `json:"name"`
+	Detail string `json:"detail"`
+	Up     bool   `json:"up"`
 }
 
 // WorkspaceData is part of GetWorkspace.

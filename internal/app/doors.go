@@ -116,7 +116,7 @@ func (a *App) doors(context.Context) (err error) {
 		Hub: a.Hub, Upstream: a.Eras, Calls: a.Calls, Keys: a.Keys, Version: a.serverVersion(), BaseURL: a.Settings.PublicURL(), Now: a.Now, Log: a.Log})
 	a.Platform = platform.New(platform.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
 		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Credits: a.Credits, Bodies: a.Bodies, Feed: a.Feed,
-		Errors: a.Errors, Limiter: a.Limiter, Daily: a.Daily, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, LogsKept: a.Settings.KeepCalls, Now: a.Now, Log: a.Log})
+		Errors: a.Errors, Launch: a.Launch, Programs: a.Programs, Limiter: a.Limiter, Daily: a.Daily, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, LogsKept: a.Settings.KeepCalls, Now: a.Now, Log: a.Log})
 	a.Account = account.New(account.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
 		Credits: a.Credits, Limiter: a.Limiter, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, Now: a.Now})
 	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}, {Prefix: "/v1", Handler: a.Platform}, {Prefix: "/api/mcp", Handler: a.Account}}
@@ -135,6 +135,9 @@ func (a *App) serverConfig() server.Config {
 	s := a.Settings
 	c := server.Config{Listen: s.Listen, Internal: s.InternalListen, Hosts: s.AllowHosts, Origins: s.AllowOrigins,
 		MaxConnections: s.MaxConnections, Drain: s.DrainFor, Log: a.Log, Registry: a.Registry, Ready: a.isReady}
+	if s.FastLane == "on" {
+		c.FastLane = []string{"/mcp"}
+	}
 	if s.BaseDomain != "" {
 		c.BaseDomains = []string{s.BaseDomain}
 	}

@@ -86,12 +86,14 @@ func readShipped(from fs.FS) (map[string]*stored, error) {
 		if err != nil {
 			return nil, fmt.Errorf("shipped entry %s: %w", file, err)
 		}
-		lock, err := fs.ReadFile(from, "locks/"+e.Name+".json")
-		if err == nil {
-			_, err = readLock(e, lock)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the lock file of shipped entry %s: %w", file, err)
+		var lock []byte
+		if e.Package != nil {
+			if lock, err = fs.ReadFile(from, "locks/"+e.Name+".json"); err == nil {
+				_, err = readLock(e, lock)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("the lock file of shipped entry %s: %w", file, err)
+			}
 		}
 		if e.Name+".yaml" != file {
 			return nil, fmt.Errorf("shipped entry %s is named %s", file, e.Name)

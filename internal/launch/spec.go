@@ -1,14 +1,17 @@
 package launch
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +24,24 @@ type Command struct {
 	Entry
 	Lock   string `json:"lock,omitempty"`   // hash of the lock file
 	Script string `json:"script,omitempty"` // below the installation
+}
+
+// Variables returns the names of the variables an entry sets, in order.
+func (e *Entry) Variables() []string { return slices.Sorted(maps.Keys(e.Env)) }
+
+// ReadConfig reads a configuration as the catalog does: numbers stay as they
+// were written.
+func ReadConfig(text []byte) (map[string]any, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var config map[string]any
+	if d.Decode(&config) != nil {
+		return nil, ErrValues.Saying("The configuration must be a JSON object.")
+	}
+	return config, nil
 }
 
 // privateDir is where a child behind walls sees its work directory.

@@ -43,7 +43,8 @@ func newHouse(t *testing.T, store *db.Store, o world.Options) *house {
 }
 
 func options(w *world.World) platform.Options {
-	return platform.Options{Version: "test", Store: w.Store, Identity: w.Identity, Tenancy: w.Tenancy, APIKeys: w.APIKeys, Workspaces: w.Workspaces, Catalog: w.Catalog,
+	entries, host := programs(w)
+	return platform.Options{Launch: entries, Programs: host, Version: "test", Store: w.Store, Identity: w.Identity, Tenancy: w.Tenancy, APIKeys: w.APIKeys, Workspaces: w.Workspaces, Catalog: w.Catalog,
 		Resolver: w.Resolver, Hub: w.Hub, Calls: w.Calls, Credits: w.Credits, Bodies: w.Bodies, Feed: w.Feed, Errors: w.Errors, Limiter: w.Limiter, Daily: w.Daily,
 		Idempotency: w.Replay, Keys: w.Keys, Now: w.Now, Log: slog.New(slog.DiscardHandler)}
 }

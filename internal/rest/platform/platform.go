@@ -16,6 +16,7 @@ import (
 	"headgate/internal/db"
 	"headgate/internal/fault"
 	"headgate/internal/identity"
+	"headgate/internal/launch"
 	"headgate/internal/quota"
 	"headgate/internal/rest"
 	"headgate/internal/rest/meter"
@@ -23,6 +24,7 @@ import (
 	"headgate/internal/server/request"
 	"headgate/internal/tenancy"
 	"headgate/internal/upstream"
+	"headgate/internal/upstream/stdio"
 	"headgate/internal/workspace"
 )
 
@@ -45,6 +47,8 @@ type Options struct {
 	Bodies     *activity.Bodies
 	Feed       *activity.Feed
 	Errors     *activity.Errors // nil: failures are kept in the server's log alone
+	Launch     *launch.Service  // the operator's catalog of programs
+	Programs   *stdio.Host
 
 	Limiter     *quota.Limiter[string] // the one that calls are counted in
 	Daily       *quota.Service         // requests per day
@@ -96,7 +100,7 @@ func New(o Options) *rest.Door {
 	})
 	for _, register := range []func(){
 		a.auth, a.users, a.sessions, a.apiKeys,
-		a.services, a.prices, a.servers, a.lists, a.execute,
+		a.services, a.prices, a.servers, a.lists, a.execute, a.stdio,
 		a.requestLogs, a.exports, a.trails, a.usage,
 		a.organizations, a.members, a.invitations, a.organizationKeys, a.plans, a.workspaces, a.credits,
 		a.adminAccounts, a.adminAnalytics, a.adminTenancy,

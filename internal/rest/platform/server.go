@@ -29,6 +29,7 @@ type serverRow struct {
 	ToolTimeouts map[string]int64 `json:"toolTimeoutsMs"`
 	MCPPath      string           `json:"mcpPath" doc:"Its own endpoint of the Gateway."`
 	Health       *health          `json:"health,omitempty" doc:"The last exchange with it; left out when there was none lately."`
+	Programs     []programRow     `json:"programs,omitempty" doc:"The processes of a stdio server that were used lately."`
 	CreatedAt    rest.Time        `json:"createdAt"`
 	UpdatedAt    rest.Time        `json:"updatedAt"`
 }
@@ -120,7 +121,7 @@ func (a *api) show(ctx context.Context, d *catalog.ServerDetail) (serverRow, err
 		timeout = d.Service.Timeout
 	}
 	r := serverRow{ID: d.ID, Slug: d.Slug, Name: d.Name, WorkspaceID: d.Workspace, ServiceID: d.Service.ID, Enabled: d.Enabled, IsConfigured: d.Service.Configured,
-		Transport: string(d.Service.Transport), Era: string(d.Service.Era), TimeoutMs: timeout.Milliseconds(), ToolTimeouts: map[string]int64{},
+		Transport: string(d.Service.Transport), Era: string(d.Service.Era), TimeoutMs: timeout.Milliseconds(), ToolTimeouts: map[string]int64{}, Programs: a.programsOf(d),
 		CreatedAt: rest.At(d.CreatedAt), UpdatedAt: rest.At(d.UpdatedAt)}
 	if d.Service.Organization == d.Organization {
 		r.URL, r.HeaderNames = d.Service.URL, d.Service.HeaderNames

@@ -152,6 +152,12 @@ func (h *Host) Ready(ctx context.Context) error {
 	return err
 }
 
+// Attest says which walls this host gives, and how many are required.
+func (h *Host) Attest(ctx context.Context) (report sandbox.Report, required sandbox.Level, err error) {
+	report, err = h.opts.Launcher.Attest(ctx)
+	return report, h.opts.Level, err
+}
+
 // level is how children are run: the strongest that the host gives, never
 // below what is required; none only when the operator asked for it.
 func (h *Host) level(ctx context.Context) (sandbox.Level, error) {
