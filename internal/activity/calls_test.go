@@ -195,6 +195,8 @@ func TestFeed(t *testing.T) {
 					cut = len(lines) == cap(lines)
 				}
 			}
+			// To subscribe waits until the lines of this look are told.
+			testkit.Must(feed.Subscribe(t.Context(), activity.CallFilter{Organization: "org_c"}))(t)
 			n := 0
 			for range lines {
 				n++
