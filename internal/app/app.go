@@ -20,6 +20,8 @@ import (
 	"headgate/internal/credit"
 	"headgate/internal/db"
 	"headgate/internal/demo"
+	"headgate/internal/diagnosis"
+	"headgate/internal/diagnosis/grants"
 	"headgate/internal/gateway"
 	"headgate/internal/gateway/eras"
 	"headgate/internal/identity"
@@ -48,30 +50,33 @@ type App struct {
 	Logs  *db.Store // bodies; the same as Store on PostgreSQL
 	Keys  *seal.Keys
 
-	Tenancy    *tenancy.Service
-	Identity   *identity.Service
-	APIKeys    *apikey.Service
-	Workspaces *workspace.Service
-	Vault      *vault.Service
-	Catalog    *catalog.Catalog
-	Resolver   *catalog.Resolver
-	Guard      *netguard.Guard
-	Hub        *upstream.Hub
-	Eras       *eras.Translator
-	Credits    *credit.Service
-	Committer  *call.Committer
-	Bodies     *activity.Bodies
-	Feed       *activity.Feed
-	Errors     *activity.Errors
-	Limiter    *quota.Limiter[string]
-	Daily      *quota.Service
-	Calls      *call.Service
-	Jobs       *jobs.Runner
-	Gateway    *gateway.Gateway
-	Platform   *rest.Door
-	Account    *rest.Door
-	Server     *server.Server
-	Registry   *prometheus.Registry
+	Tenancy     *tenancy.Service
+	Identity    *identity.Service
+	APIKeys     *apikey.Service
+	Workspaces  *workspace.Service
+	Vault       *vault.Service
+	Catalog     *catalog.Catalog
+	Resolver    *catalog.Resolver
+	Guard       *netguard.Guard
+	Hub         *upstream.Hub
+	Eras        *eras.Translator
+	Credits     *credit.Service
+	Committer   *call.Committer
+	Bodies      *activity.Bodies
+	Feed        *activity.Feed
+	Errors      *activity.Errors
+	Limiter     *quota.Limiter[string]
+	Daily       *quota.Service
+	Calls       *call.Service
+	Jobs        *jobs.Runner
+	Grants      *grants.Service
+	Diagnosis   *diagnosis.Service
+	Gateway     *gateway.Gateway
+	Platform    *rest.Door
+	Account     *rest.Door
+	Diagnostics *rest.Door
+	Server      *server.Server
+	Registry    *prometheus.Registry
 	programs
 
 	first *FirstRun // of this start; nil when it was not the first
@@ -188,7 +193,9 @@ func (a *App) build(ctx context.Context) (err error) {
 	if err := a.buildPrograms(); err != nil {
 		return err
 	}
-	a.Hub = upstream.NewHub(upstream.Options{Binder: a.Resolver, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,
+	a.Grants = grants.New(grants.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Now: a.Now, Log: a.Log})
+	binder := a.Grants.Binder(a.Resolver)
+	a.Hub = upstream.NewHub(upstream.Options{Binder: binder, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,
 		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}, catalog.Stdio: a.Programs}})
 	committer := call.NewCommitter(a.Store, a.Credits, a.Log)
 	a.Committer = committer
@@ -197,6 +204,8 @@ func (a *App) build(ctx context.Context) (err error) {
 		committer.Blind()
 	}
 	a.Eras = eras.New(a.Hub, a.Keys, a.Now)
+	a.Diagnosis = diagnosis.New(diagnosis.Options{Store: a.Store, Guard: a.Guard, Hub: a.Hub, Binder: binder, Resolver: a.Resolver, Granted: a.Grants.Granted, Now: a.Now, Log: a.Log})
+	a.Diagnosis.Register(a.Jobs)
 	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: committer, Bodies: a.Bodies, Upstream: a.Eras,
 		Limiter: a.Limiter, Daily: a.Daily, Terms: a.terms, Value: a.Settings.CreditValue, Now: a.Now, Log: a.Log})
 	return a.housekeeping()

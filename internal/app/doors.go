@@ -13,8 +13,10 @@ import (
 	"headgate/internal/gateway"
 	"headgate/internal/rest"
 	"headgate/internal/rest/account"
+	"headgate/internal/rest/diagnostics"
 	"headgate/internal/rest/platform"
 	"headgate/internal/rest/replay"
+	"headgate/internal/seal"
 	"headgate/internal/server"
 	"headgate/internal/server/request"
 	"headgate/internal/workspace"
@@ -119,7 +121,13 @@ func (a *App) doors(context.Context) (err error) {
 		Errors: a.Errors, Launch: a.Launch, Programs: a.Programs, Limiter: a.Limiter, Daily: a.Daily, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, LogsKept: a.Settings.KeepCalls, Now: a.Now, Log: a.Log})
 	a.Account = account.New(account.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
 		Credits: a.Credits, Limiter: a.Limiter, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, Now: a.Now})
-	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}, {Prefix: "/v1", Handler: a.Platform}, {Prefix: "/api/mcp", Handler: a.Account}}
+	diagnostics.RegisterPlatform(a.Platform, diagnostics.PlatformOptions{Catalog: a.Catalog, Resolver: a.Resolver, Diagnosis: a.Diagnosis, Grants: a.Grants})
+	var keyRoutes *rest.Door
+	a.Diagnostics, keyRoutes = diagnostics.New(diagnostics.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
+		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Diagnosis: a.Diagnosis, Grants: a.Grants, Errors: a.Errors,
+		Limiter: a.Limiter, Sealer: a.Keys, Acting: a.acting(), Now: a.Now, Log: a.Log})
+	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}, {Prefix: "/v1", Handler: a.Platform}, {Prefix: "/api/mcp", Handler: a.Account},
+		{Prefix: "/api/v1", Handler: a.Diagnostics}, {Prefix: "/api/web", Handler: keyRoutes}}
 	pages := web.Handler()
 	for _, p := range web.Paths {
 		routes = append(routes, server.Route{Prefix: p, Handler: pages, OwnHeaders: true})
@@ -159,4 +167,12 @@ func hostOf(raw string) string {
 		return ""
 	}
 	return u.Host
+}
+
+// acting are the services that may act for people on the Diagnostics API.
+func (a *App) acting() []diagnostics.Acting {
+	if a.Settings.ActingService == "" {
+		return nil
+	}
+	return []diagnostics.Acting{{Name: "acting-service", Secret: seal.NewValue(a.Settings.ActingService)}}
 }

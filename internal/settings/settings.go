@@ -48,7 +48,7 @@ type Settings struct {
 	ExternalJWKS      string `name:"external-jwks" default:"" help:"URL of the issuer's keys."`
 	ExternalAlgorithm string `name:"external-algorithm" default:"" enum:",RS256,ES256,EdDSA,HS256" help:"The one algorithm accepted; HS256 only with external-secret."`
 	ExternalSecret    string `name:"external-secret" default:"" secret:"true" help:"Shared secret of an HS256 issuer, at least 32 bytes."`
-	ActingService     string `name:"acting-service" default:"" secret:"true" help:"Credential (at least 32 bytes) of a first-party service that may act as a user on the Diagnostics API; empty: off."`
+	ActingService     string `name:"acting-service" default:"" secret:"true" help:"Credential (hga_ and at least 32 characters) of a first-party service that may act as a user on the Diagnostics API; empty: off."`
 
 	CreditValue    int64         `name:"credit-value" default:"10000" help:"What a credit is worth, in micro-USD."`
 	Durability     string        `name:"durability" default:"full" enum:"full,normal" help:"SQLite only. full: an answered call survives a power loss. normal: the last moments before one may be lost; a crash of Headgate loses nothing either way."`
@@ -56,6 +56,7 @@ type Settings struct {
 	KeepBodies     time.Duration `name:"keep-bodies" default:"720h" help:"How long requests and responses of calls are kept."`
 	KeepErrors     time.Duration `name:"keep-errors" default:"2160h" help:"How long the error log is kept; the audit trail is kept for ever."`
 	SandboxLevel   string        `name:"sandbox-level" default:"full" enum:"full,basic,none" help:"The walls a stdio server must be behind; with fewer, stdio servers stay off. none is for a developer's own machine."`
+	FastLane       string        `name:"fast-lane" default:"on" enum:"on,off" help:"Serve plain MCP requests without net/http in between, at half the processor time; off: net/http serves everything."`
 	MaxConnections int           `name:"max-connections" default:"10000" help:"Connections accepted at once; more are closed."`
 	LogLevel       string        `name:"log-level" default:"info" enum:"debug,info,warn,error" help:"What goes to the log."`
 	LogFormat      string        `name:"log-format" default:"text" enum:"text,json" help:"How the log is written."`
@@ -227,6 +228,9 @@ func (s *Settings) check() (errs []error) {
 		if sec.text != "" && Weak(sec.text) {
 			bad(sec.name, "is too weak: at least 32 bytes, and no well-known or repeated text")
 		}
+	}
+	if s.ActingService != "" && !strings.HasPrefix(s.ActingService, "hga_") {
+		bad("acting-service", "must begin with hga_")
 	}
 	s.checkIssuer(bad)
 	return errs
