@@ -31,7 +31,7 @@ func (a *App) Run(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"keys", a.APIKeys.Run}, {"rows of calls", a.Committer.Run}, {"credits", a.Credits.Run}, {"daily counts", a.Daily.Run}, {"bodies", a.Bodies.Run}, {"error log", a.Errors.Run},
+		{"keys", a.APIKeys.Run}, {"rows of calls", a.Committer.Run}, {"credits", func(ctx context.Context) error { return a.Credits.Run(ctx, a.Log) }}, {"daily counts", a.Daily.Run}, {"bodies", a.Bodies.Run}, {"error log", a.Errors.Run},
 		{"jobs", a.Jobs.Run}, {"gateway", a.Gateway.Run}, {"programs", a.runPrograms},
 	} {
 		work.Go(func() error {

@@ -3,9 +3,11 @@ package credit_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -299,5 +301,93 @@ func TestLedgerProperties(t *testing.T) {
 				r.Fatalf("balance %d, leased %d, want %d", got.Balance(), got.Leased, want)
 			}
 		})
+	})
+}
+
+// TestAway shows what becomes of a replica that could not renew its leases in
+// time, because it or the store stood still: what it held is not its own any
+// more, and nobody overspends.
+func TestAway(t *testing.T) {
+	s := testkit.Postgres(t) // SQLite has one process
+	ctx := t.Context()
+	now := time.Now()
+	clock := func() time.Time { return now }
+	away, other := credit.New(s, clock), credit.New(s, clock)
+	a := open(t, s, away, 0, 100)
+	inFlight := testkit.Must(away.Hold(ctx, a.ID, 30))(t)
+	late := testkit.Must(away.Hold(ctx, a.ID, 30))(t)
+	now = now.Add(time.Minute)
+	testkit.Must(other.Recover(ctx))(t)
+	others := testkit.Must(other.Hold(ctx, a.ID, 60))(t)
+
+	t.Run("an answered call is still charged where there is enough", func(t *testing.T) {
+		testkit.Must0(t, settle(s, away, charge(a, inFlight, 30)))
+	})
+	t.Run("and refused where it would spend what another replica holds", func(t *testing.T) {
+		if err := settle(s, away, charge(a, late, 30)); err == nil {
+			t.Fatal("60 of 70 are held elsewhere, and 30 were taken")
+		}
+	})
+	t.Run("its purse is forgotten, and new calls ask the store", func(t *testing.T) {
+		testkit.Must0(t, away.Tend(ctx))
+		_, err := away.Hold(ctx, a.ID, 11)
+		testkit.Fault(t, err, "credit.insufficient")
+		h := testkit.Must(away.Hold(ctx, a.ID, 10))(t)
+		testkit.Must0(t, settle(s, away, charge(a, h, 10)))
+	})
+	t.Run("what the other one held is whole", func(t *testing.T) {
+		testkit.Must0(t, settle(s, other, charge(a, others, 60)))
+		testkit.Must0(t, errors.Join(away.Return(ctx, 0), other.Return(ctx, 0)))
+		if got := audit(t, other, a.ID); got.Balance() != 0 || got.Leased != 0 {
+			t.Fatalf("got %+v", got)
+		}
+	})
+}
+
+// TestAwayAlone: giving back a lease that was freed takes nothing from others.
+func TestAwayAlone(t *testing.T) {
+	s := testkit.Postgres(t)
+	ctx := t.Context()
+	now := time.Now()
+	clock := func() time.Time { return now }
+	away, other := credit.New(s, clock), credit.New(s, clock)
+	a := open(t, s, away, 0, 100)
+	h := testkit.Must(away.Hold(ctx, a.ID, 1))(t)
+	h.Release()
+	now = now.Add(time.Minute)
+	testkit.Must(other.Recover(ctx))(t)
+	testkit.Must(other.Hold(ctx, a.ID, 100))(t)
+	testkit.Must0(t, away.Return(ctx, 0))
+	if got := audit(t, other, a.ID); got.Leased != 100 {
+		t.Fatalf("%d are leased, 100 are held", got.Leased)
+	}
+}
+
+// TestRunGoesOn: a store that fails for a while does not end the tending of leases.
+func TestRunGoesOn(t *testing.T) {
+	path := testkit.SQLitePath(t)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		s := testkit.Must(db.Open(ctx, path, db.Options{}))(t)
+		defer s.Close()
+		c := credit.New(s, time.Now)
+		a := open(t, s, c, 0, 100)
+		h := testkit.Must(c.Hold(ctx, a.ID, 1))(t)
+		h.Release()
+		var ran sync.WaitGroup
+		ran.Go(func() {
+			if err := c.Run(ctx, slog.New(slog.DiscardHandler)); err != nil {
+				t.Error(err)
+			}
+		})
+		testkit.Must(db.Exec(ctx, s, `ALTER TABLE accounts RENAME TO away`))(t)
+		time.Sleep(time.Minute)
+		testkit.Must(db.Exec(ctx, s, `ALTER TABLE away RENAME TO accounts`))(t)
+		time.Sleep(time.Minute)
+		if got := testkit.Must(c.Get(ctx, a.ID))(t); got.Leased != 0 {
+			t.Errorf("%d are still leased: nobody tends them", got.Leased)
+		}
+		stop()
+		ran.Wait()
 	})
 }

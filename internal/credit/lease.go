@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 const (
 	leaseFor  = 15 * time.Second // a replica that stops renewing loses its leases after this
+	tendEvery = 5 * time.Second
 	leaseIdle = 10 * time.Second // an account nobody calls gets its lease back after this
 )
 
@@ -169,24 +171,15 @@ func (s *Service) lease(ctx context.Context, tx *db.Tx, account string, n int64)
 // of a crashed run belong to calls whose callers got no answer. On PostgreSQL
 // it frees leases past their deadline. It returns how many credits it freed.
 func (s *Service) Recover(ctx context.Context) (int64, error) {
+	if s.store.Engine() == db.PostgreSQL {
+		return s.reap(ctx)
+	}
 	var freed int64
-	err := s.store.Tx(ctx, func(tx *db.Tx) error {
-		var err error
-		if s.store.Engine() == db.SQLite {
-			if freed, err = db.Value[int64](ctx, tx, `SELECT COALESCE(SUM(leased), 0) FROM accounts`); err != nil {
-				return err
-			}
-			_, err = db.Exec(ctx, tx, `UPDATE accounts SET leased = 0 WHERE leased <> 0`)
+	err := s.store.Tx(ctx, func(tx *db.Tx) (err error) {
+		if freed, err = db.Value[int64](ctx, tx, `SELECT COALESCE(SUM(leased), 0) FROM accounts`); err != nil {
 			return err
 		}
-		dead, err := db.All(ctx, tx, func(l *deadLease) []any { return []any{&l.account, &l.amount} },
-			`DELETE FROM leases WHERE deadline < $1 RETURNING account_id, amount`, s.now().UnixMilli())
-		for _, l := range dead {
-			if err == nil {
-				freed += l.amount
-				_, err = db.Exec(ctx, tx, `UPDATE accounts SET leased = leased - $2 WHERE id = $1`, l.account, l.amount)
-			}
-		}
+		_, err = db.Exec(ctx, tx, `UPDATE accounts SET leased = 0 WHERE leased <> 0`)
 		return err
 	})
 	if err != nil {
@@ -195,15 +188,44 @@ func (s *Service) Recover(ctx context.Context) (int64, error) {
 	return freed, nil
 }
 
-type deadLease struct {
-	account string
-	amount  int64
+// reap frees leases past their deadline. As everywhere, the account is locked
+// before its lease, so that nobody waits for each other.
+func (s *Service) reap(ctx context.Context) (freed int64, err error) {
+	now := s.now().UnixMilli()
+	dead, err := db.All(ctx, s.store, func(l *deadLease) []any { return []any{&l.account, &l.replica} },
+		`SELECT account_id, replica FROM leases WHERE deadline < $1`, now)
+	if err != nil {
+		return 0, fmt.Errorf("find dead leases: %w", err)
+	}
+	for _, l := range dead {
+		var amount int64
+		err := s.store.Tx(ctx, func(tx *db.Tx) (err error) {
+			if _, err = db.Exec(ctx, tx, `UPDATE accounts SET seq = seq WHERE id = $1`, l.account); err != nil {
+				return err
+			}
+			amount, err = db.Value[int64](ctx, tx, `DELETE FROM leases WHERE account_id = $1 AND replica = $2 AND deadline < $3 RETURNING amount`, l.account, l.replica, now)
+			if errors.Is(err, db.ErrNone) {
+				return nil // renewed, or freed by another replica
+			}
+			if err == nil {
+				_, err = db.Exec(ctx, tx, `UPDATE accounts SET leased = leased - $2 WHERE id = $1`, l.account, amount)
+			}
+			return err
+		})
+		if err != nil {
+			return freed, fmt.Errorf("free a dead lease: %w", err)
+		}
+		freed += amount
+	}
+	return freed, nil
 }
+
+type deadLease struct{ account, replica string }
 
 // Run renews this replica's leases, returns idle ones and frees dead ones
 // until ctx ends; then it returns them all.
-func (s *Service) Run(ctx context.Context) error {
-	t := time.NewTicker(5 * time.Second)
+func (s *Service) Run(ctx context.Context, log *slog.Logger) error {
+	t := time.NewTicker(tendEvery)
 	defer t.Stop()
 	for {
 		select {
@@ -212,23 +234,64 @@ func (s *Service) Run(ctx context.Context) error {
 			defer cancel()
 			return s.Return(end, 0)
 		case <-t.C:
-			if err := s.tend(ctx); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("tend leases: %w", err)
+			if err := s.Tend(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("leases of credits could not be tended; they will be in a moment", "error", err)
 			}
 		}
 	}
 }
 
-func (s *Service) tend(ctx context.Context) error {
-	if s.store.Engine() == db.PostgreSQL {
-		if _, err := db.Exec(ctx, s.store, `UPDATE leases SET deadline = $2 WHERE replica = $1`, s.replica, s.now().Add(leaseFor).UnixMilli()); err != nil {
-			return err
-		}
-		if _, err := s.Recover(ctx); err != nil {
-			return err
-		}
+// Tend does once what Run does again and again.
+func (s *Service) Tend(ctx context.Context) error {
+	if s.store.Engine() == db.SQLite {
+		return s.Return(ctx, leaseIdle)
 	}
-	return s.Return(ctx, leaseIdle)
+	renewed, err := db.All(ctx, s.store, func(l *lease) []any { return []any{&l.account, &l.amount} },
+		`UPDATE leases SET deadline = $2 WHERE replica = $1 RETURNING account_id, amount`, s.replica, s.now().Add(leaseFor).UnixMilli())
+	if err != nil {
+		return fmt.Errorf("renew leases: %w", err)
+	}
+	_, err = s.reap(ctx)
+	return errors.Join(err, s.forgetLost(ctx, renewed), s.Return(ctx, leaseIdle))
+}
+
+type lease struct {
+	account string
+	amount  int64
+}
+
+// forgetLost empties purses whose lease another replica has freed, because this
+// one did not renew it in time: what they hold is not this replica's any more.
+func (s *Service) forgetLost(ctx context.Context, renewed []lease) error {
+	amounts := make(map[string]int64, len(renewed))
+	for _, l := range renewed {
+		amounts[l.account] = l.amount
+	}
+	var errs []error
+	s.purses.Range(func(_, v any) bool {
+		p := v.(*purse)
+		if p.free.Load() > amounts[p.account] { // or it was refilled meanwhile: ask under its lock
+			p.mu.Lock()
+			errs = append(errs, s.fit(ctx, p))
+			p.mu.Unlock()
+		}
+		return true
+	})
+	return errors.Join(errs...)
+}
+
+// fit makes what a purse offers no more than what is leased. The caller holds
+// its lock, so that no refill comes between. What was lost and is held for
+// calls in flight makes it negative until those end.
+func (s *Service) fit(ctx context.Context, p *purse) error {
+	leased, err := db.Value[int64](ctx, s.store, `SELECT amount FROM leases WHERE account_id = $1 AND replica = $2`, p.account, s.replica)
+	if err != nil && !errors.Is(err, db.ErrNone) {
+		return fmt.Errorf("read lease: %w", err)
+	}
+	if over := p.free.Load() - leased; over > 0 {
+		p.free.Add(-over)
+	}
+	return nil
 }
 
 // Return gives back what is free in purses nobody has used for idle.
@@ -255,8 +318,17 @@ func (s *Service) Recall(ctx context.Context, account string) error {
 func (s *Service) giveBack(ctx context.Context, p *purse) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.free.Load() == 0 {
+		return nil
+	}
+	if s.store.Engine() == db.PostgreSQL {
+		if err := s.fit(ctx, p); err != nil {
+			return err
+		}
+	}
 	n := p.free.Swap(0)
-	if n == 0 {
+	if n <= 0 {
+		p.free.Add(n)
 		return nil
 	}
 	err := s.store.Tx(ctx, func(tx *db.Tx) error {
@@ -266,12 +338,17 @@ func (s *Service) giveBack(ctx context.Context, p *purse) error {
 		if s.store.Engine() == db.SQLite {
 			return nil
 		}
-		_, err := db.Exec(ctx, tx, `UPDATE leases SET amount = amount - $3 WHERE account_id = $1 AND replica = $2`, p.account, s.replica, n)
+		changed, err := db.Exec(ctx, tx, `UPDATE leases SET amount = amount - $3 WHERE account_id = $1 AND replica = $2`, p.account, s.replica, n)
+		if err == nil && changed == 0 {
+			err = errLost // freed by another replica since fit
+		}
 		return err
 	})
 	if err != nil {
-		p.free.Add(n)
+		p.free.Add(n) // a lost one is forgotten by the next fit
 		return fmt.Errorf("return lease: %w", err)
 	}
 	return nil
 }
+
+var errLost = errors.New("the lease was freed by another replica")

@@ -24,11 +24,17 @@ type Settlement struct {
 }
 
 var (
-	readAccount   = db.Prepare(`SELECT monthly, purchased, seq FROM accounts WHERE id = $1`)
-	lockAccount   = db.Prepare(`SELECT monthly, purchased, seq FROM accounts WHERE id = $1 FOR UPDATE`)
-	writeEntry    = db.Prepare(`INSERT INTO entries (account_id, seq, type, amount, monthly_amount, balance_before, balance_after, reference_type, call_id, service_id, price, created_by, created_at) VALUES ($1,$2,'usage',$3,$4,$5,$6,'tool_call',$7,$8,$9,$10,$11)`)
-	moveAccount   = db.Prepare(`UPDATE accounts SET monthly = $2, purchased = $3, seq = $4, leased = leased - $5, total_used = total_used + $5, total_calls = total_calls + $6 WHERE id = $1`)
-	shrinkLease   = db.Prepare(`UPDATE leases SET amount = amount - $3 WHERE account_id = $1 AND replica = $2 AND amount >= $3`)
+	readAccount = db.Prepare(`SELECT monthly, purchased, seq FROM accounts WHERE id = $1`)
+	lockAccount = db.Prepare(`SELECT monthly, purchased, seq FROM accounts WHERE id = $1 FOR UPDATE`)
+	writeEntry  = db.Prepare(`INSERT INTO entries (account_id, seq, type, amount, monthly_amount, balance_before, balance_after, reference_type, call_id, service_id, price, created_by, created_at) VALUES ($1,$2,'usage',$3,$4,$5,$6,'tool_call',$7,$8,$9,$10,$11)`)
+	moveAccount = db.Prepare(`UPDATE accounts SET monthly = $2, purchased = $3, seq = $4, leased = leased - $5, total_used = total_used + $5, total_calls = total_calls + $6 WHERE id = $1`)
+	// A replica that was away for longer than its lease settles from what nobody
+	// has leased; when that is not enough, the account's CHECK refuses. The
+	// account is locked by then, and with it every lease of it.
+	moveLeased = db.Prepare(`WITH shrunk AS (
+		UPDATE leases l SET amount = l.amount - LEAST(l.amount, $5) FROM (SELECT amount FROM leases WHERE account_id = $1 AND replica = $7) o
+		WHERE l.account_id = $1 AND l.replica = $7 RETURNING LEAST(o.amount, $5) AS n)
+		UPDATE accounts SET monthly = $2, purchased = $3, seq = $4, leased = leased - COALESCE((SELECT n FROM shrunk), 0), total_used = total_used + $5, total_calls = total_calls + $6 WHERE id = $1`)
 	errNoBalance  = fmt.Errorf("settle: %w", ErrInsufficient)
 	errNoneSettle = fmt.Errorf("settle: %w", ErrNoAccount)
 )
@@ -96,13 +102,12 @@ func (s *Service) settleAccount(f *db.Fast, group []*Settlement) error {
 			return fmt.Errorf("settle: %w", err)
 		}
 	}
-	if err := f.Queue(moveAccount, 1, account, monthly, purchased, seq, taken, int64(len(group))); err != nil {
-		return fmt.Errorf("settle: %w", err)
+	move, args := moveAccount, []any{account, monthly, purchased, seq, taken, int64(len(group))}
+	if s.store.Engine() == db.PostgreSQL {
+		move, args = moveLeased, append(args, s.replica)
 	}
-	if s.store.Engine() == db.PostgreSQL && taken > 0 {
-		if err := f.Queue(shrinkLease, 1, account, s.replica, taken); err != nil {
-			return fmt.Errorf("settle: %w", err)
-		}
+	if err := f.Queue(move, 1, args...); err != nil {
+		return fmt.Errorf("settle: %w", err)
 	}
 	return nil
 }
