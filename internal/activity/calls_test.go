@@ -170,9 +170,9 @@ func TestFeed(t *testing.T) {
 		t.Run("a call that took minutes comes too", func(t *testing.T) {
 			var ahead atomic.Int64
 			feed := activity.NewFeed(s, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, slog.New(slog.DiscardHandler), 5*time.Millisecond)
-			lines := testkit.Must(feed.Subscribe(t.Context(), activity.CallFilter{Organization: "org_a"}))(t)
+			lines := testkit.Must(feed.Subscribe(t.Context(), activity.CallFilter{Organization: "org_d"}))(t)
 			long := made(1, 5*time.Minute)
-			long.Duration = 6 * time.Minute
+			long.Organization, long.Duration = "org_d", 6*time.Minute
 			write(t, s, long)
 			ahead.Store(int64(11 * time.Second)) // the time of the next look further back
 			testkit.Equal(t, next(t, lines), *long)
