@@ -97,7 +97,8 @@ func newHouse(t testing.TB, change ...houseOption) *house {
 		defer cancel()
 		h.hub.Close(ctx)
 	})
-	h.calls = call.New(call.Options{Credits: h.credits, Committer: call.NewCommitter(h.store, h.credits, log), Bodies: activity.NewBodies(h.store, "", log), Upstream: h.hub,
+	h.eras = eras.New(h.hub, h.keys, h.now)
+	h.calls = call.New(call.Options{Credits: h.credits, Committer: call.NewCommitter(h.store, h.credits, log), Bodies: activity.NewBodies(h.store, "", log), Upstream: h.eras,
 		Limiter: quota.NewLimiter[string](1000, h.now), Daily: quota.New(h.store, h.now, log), Value: 100, Now: h.now, Log: log,
 		Terms: func(context.Context, string) (call.Terms, error) { return h.terms, nil }})
 	h.found(o.credits)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"headgate/internal/gateway/eras"
 	"headgate/internal/mcp"
 )
 
@@ -49,8 +50,8 @@ func (g *Gateway) describe(ctx context.Context, ep endpoint, era mcp.Era) descri
 		return d
 	}
 	d.instructions = f.Instructions
-	if len(f.Capabilities) > 0 {
-		d.capabilities = f.Capabilities
+	if c := eras.Capabilities(f, era); len(c) > 0 {
+		d.capabilities = c
 	}
 	return d
 }
