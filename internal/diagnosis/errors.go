@@ -6,7 +6,9 @@ import "headgate/internal/fault"
 var (
 	ErrRefused    = fault.New(fault.Forbidden, "diagnosis.credentials_refused", "The MCP server does not accept the credentials it was sent. Configure others, or sign in to the server again.")
 	ErrFeature    = fault.New(fault.Unsupported, "diagnosis.feature", "The MCP server does not offer this.")
-	ErrArguments  = fault.New(fault.Invalid, "diagnosis.arguments", "The MCP server does not accept these arguments, or knows no tool, prompt or resource of this name. List what it has.")
+	ErrArguments  = fault.New(fault.Invalid, "diagnosis.arguments", "The MCP server does not accept these arguments. Its words are in details.")
+	ErrNoTool     = fault.New(fault.NotFound, "diagnosis.no_tool", "The MCP server has no tool of this name. List its tools.")
+	ErrNoPrompt   = fault.New(fault.NotFound, "diagnosis.no_prompt", "The MCP server has no prompt of this name. List its prompts.")
 	ErrNoResource = fault.New(fault.NotFound, "diagnosis.no_resource", "The MCP server has no such resource. List its resources.")
 	ErrRPC        = fault.New(fault.Upstream, "diagnosis.rpc_error", "The MCP server answered with an error. See details.")
 	ErrBusy       = fault.New(fault.Unavailable, "diagnosis.busy", "As many diagnoses are under way as may be at once. Try again in a moment.")

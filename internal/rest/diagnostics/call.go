@@ -57,16 +57,31 @@ func (a *api) calls() {
 func (a *api) callTool(ctx context.Context, in *callTool) (*rest.Object, error) {
 	params := mcp.AppendString([]byte(`"name":`), in.Body.ToolName)
 	params = append(append(params, `,"arguments":`...), objectOf(in.Body.Parameters)...)
-	var secrets []string
-	if s, err := a.callable(ctx, in.InServer); err == nil { // else the call itself says what is wrong
-		if list, err := a.Hub.List(ctx, s, rest.Principal(ctx), upstream.Tools); err == nil {
-			if tool, ok := list.Find(in.Body.ToolName); ok {
-				secrets = secretArguments(tool.Raw)
-			}
-		}
+	tool, err := a.find(ctx, in.InServer, upstream.Tools, in.Body.ToolName, diagnosis.ErrNoTool)
+	if err != nil {
+		return nil, err
 	}
-	result, err := a.do(ctx, in.InServer, use{mcp.MethodToolsCall, in.Body.ToolName, params, in.UserAgent, secrets})
+	result, err := a.do(ctx, in.InServer, use{mcp.MethodToolsCall, in.Body.ToolName, params, in.UserAgent, secretArguments(tool)})
 	return (*rest.Object)(&result), err
+}
+
+// find returns an entry of a list, or missing when the list has none of the
+// name. A list that cannot be had is no reason: the call itself says what is
+// wrong.
+func (a *api) find(ctx context.Context, in InServer, kind upstream.ListKind, name string, missing error) ([]byte, error) {
+	s, err := a.callable(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.Hub.List(ctx, s, rest.Principal(ctx), kind)
+	if err != nil {
+		return []byte("{}"), nil
+	}
+	item, ok := list.Find(name)
+	if !ok {
+		return nil, missing
+	}
+	return item.Raw, nil
 }
 
 func (a *api) getPrompt(ctx context.Context, in *getPrompt) (*rest.Object, error) {
@@ -76,6 +91,9 @@ func (a *api) getPrompt(ctx context.Context, in *getPrompt) (*rest.Object, error
 	}
 	params := mcp.AppendString([]byte(`"name":`), in.Body.PromptName)
 	params = append(append(params, `,"arguments":`...), arguments...)
+	if _, err := a.find(ctx, in.InServer, upstream.Prompts, in.Body.PromptName, diagnosis.ErrNoPrompt); err != nil {
+		return nil, err
+	}
 	result, err := a.do(ctx, in.InServer, use{mcp.MethodPromptsGet, in.Body.PromptName, params, in.UserAgent, nil})
 	return (*rest.Object)(&result), err
 }
@@ -204,7 +222,7 @@ func refusal(a *upstream.Answer, method string) error {
 	case e.ErrorCode == mcp.CodeMethodNotFound:
 		return with(diagnosis.ErrFeature)
 	case e.ErrorCode == mcp.CodeResourceNotFound, e.ErrorCode == mcp.CodeInvalidParams && method == mcp.MethodResourcesRead:
-		return with(diagnosis.ErrNoResource)
+		return diagnosis.ErrNoResource // without the server's words, which repeat the URI
 	case e.ErrorCode == mcp.CodeInvalidParams:
 		return with(diagnosis.ErrArguments)
 	}

@@ -86,7 +86,8 @@ func TestContract(t *testing.T) {
 			t.Errorf("%s", a.Raw)
 		}
 		post("/prompts/get", map[string]any{"promptName": "args-prompt", "arguments": map[string]any{"city": []int{1}}}).refused(400, "VALIDATION_ERROR")
-		post("/prompts/get", map[string]any{"promptName": "no-such-prompt"}).refused(400, "VALIDATION_ERROR")
+		post("/prompts/get", map[string]any{"promptName": "no-such-prompt"}).refused(404, "NOT_FOUND")
+		post("/tools/call", map[string]any{"toolName": "no-such-tool"}).refused(404, "NOT_FOUND")
 	})
 	t.Run("a call is in the log, by the id of its request, and through this door", func(t *testing.T) {
 		a := post("/tools/call", map[string]any{"toolName": "echo", "parameters": map[string]any{"message": "logged"}}).want(200)
