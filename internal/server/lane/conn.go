@@ -15,7 +15,7 @@ import (
 
 const (
 	firstBuffer = 8 << 10 // a head and a small body; what an idle connection keeps
-	leadingEnds = 4       // CR and LF after a POST that net/http overlooks too
+	fewest      = 4       // bytes after which net/http looks at a next request
 
 	// leastRate is what a body must come in with, on average, after
 	// Config.HeadTimeout.
@@ -119,24 +119,19 @@ func (c *conn) handOver() {
 // next reads a head.
 func (c *conn) next() verdict {
 	c.head.reset()
-	overlook := 0
-	if c.served {
-		overlook = leadingEnds
+	if c.served && !c.overlook() {
+		return over
 	}
 	for waiting := !c.served; ; {
-		for overlook > 0 && c.start < c.end && (c.buf[c.start] == '\r' || c.buf[c.start] == '\n') {
-			c.start++
-			overlook--
-		}
 		if c.start < c.end {
 			if v := c.head.read(c.buf[c.start:c.end], c.lane.cfg.Paths); v != more {
 				return v
 			}
-			if !waiting { // the head's time begins with its first byte
-				waiting = true
-				if !c.become(heading, time.Now()) {
-					return over
-				}
+		}
+		if !waiting { // the head's time begins with its first bytes
+			waiting = true
+			if !c.become(heading, time.Now()) {
+				return over
 			}
 		}
 		if !c.fill() {
@@ -146,6 +141,23 @@ func (c *conn) next() verdict {
 			return over
 		}
 	}
+}
+
+// overlook waits for a next request and passes over line ends before it, as
+// net/http does after a POST.
+func (c *conn) overlook() bool {
+	for c.end-c.start < fewest {
+		if !c.fill() {
+			return false
+		}
+	}
+	for range fewest {
+		if b := c.buf[c.start]; b != '\r' && b != '\n' {
+			break
+		}
+		c.start++
+	}
+	return true
 }
 
 // fill reads more into the buffer, which has room for a head at most.

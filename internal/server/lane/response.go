@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -28,6 +29,7 @@ type buffer struct{ out, body []byte }
 
 // response implements http.ResponseWriter, as net/http's does for POST.
 type response struct {
+	mu     sync.Mutex // a handler that writes too late must not meet the next answer
 	c      *conn
 	in     *body // the request's
 	buf    *buffer
@@ -39,10 +41,10 @@ type response struct {
 	bare     bool // the status has no body
 	typed    bool // Content-Type need not be found out
 	chunked  bool
-	last     bool // the connection ends with this answer
-	deadline bool // the handler has set one
-	done     atomic.Bool
-	err      error // of writing
+	last     bool        // the connection ends with this answer
+	err      error       // of writing
+	deadline atomic.Bool // the handler has set one
+	done     atomic.Bool // the handler has returned
 }
 
 func (w *response) init(c *conn, in *body) {
@@ -57,15 +59,22 @@ func (w *response) Header() http.Header { return w.c.header }
 // WriteHeader implements http.ResponseWriter. The headers are taken as they
 // are now.
 func (w *response) WriteHeader(status int) {
-	switch {
-	case status < 100 || status > 999:
+	if status < 100 || status > 999 {
 		panic(fmt.Sprintf("lane: %d is no HTTP status", status))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
 	case w.done.Load(), status < 200: // hints before the answer are not sent
-		return
 	case w.status != 0:
 		w.c.lane.cfg.Log.LogAttrs(w.c.ctx, slog.LevelDebug, "status of an answer set twice", slog.Int("status", w.status), slog.Int("then", status))
-		return
+	default:
+		w.begin(status)
 	}
+}
+
+// begin writes the head up to what is known of the body only later.
+func (w *response) begin(status int) {
 	w.status = status
 	w.bare = status == http.StatusNoContent || status == http.StatusNotModified
 	b := append(w.buf.out[:0], "HTTP/1.1 "...)
@@ -146,11 +155,13 @@ func (w *response) open(first []byte, all bool) {
 // Write implements http.ResponseWriter. What fits goes out together, at the
 // handler's end or at Flush.
 func (w *response) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.done.Load() {
 		return 0, errLate
 	}
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.begin(http.StatusOK)
 	}
 	if len(p) == 0 {
 		return 0, nil
@@ -229,11 +240,13 @@ func (w *response) send(b, more []byte) {
 
 // FlushError sends what there is; http.ResponseController finds it.
 func (w *response) FlushError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.done.Load() {
 		return errLate
 	}
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.begin(http.StatusOK)
 	}
 	if !w.opened {
 		w.openWith(nil)
@@ -246,19 +259,23 @@ func (w *response) FlushError() error {
 // Flush implements http.Flusher.
 func (w *response) Flush() { _ = w.FlushError() }
 
-// SetWriteDeadline is for http.ResponseController. It ends with the answer.
+// SetWriteDeadline is for http.ResponseController. The deadline ends with the
+// answer, and may be set while a write waits.
 func (w *response) SetWriteDeadline(t time.Time) error {
 	if w.done.Load() {
 		return errLate
 	}
-	w.deadline = true
+	w.deadline.Store(true)
 	return w.c.net.SetWriteDeadline(t)
 }
 
 // finish ends the answer and reports whether another may follow.
 func (w *response) finish() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done.Store(true)
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.begin(http.StatusOK)
 	}
 	if !w.opened {
 		w.open(w.buf.body, true)
@@ -267,9 +284,8 @@ func (w *response) finish() bool {
 		w.buf.out = append(w.buf.out, "0\r\n\r\n"...)
 	}
 	w.send(w.buf.out, nil)
-	w.done.Store(true)
 	_ = w.in.Close()
-	if w.deadline && w.err == nil {
+	if w.deadline.Load() && w.err == nil {
 		w.err = w.c.net.SetWriteDeadline(time.Time{})
 	}
 	w.buf.out, w.buf.body = w.buf.out[:0], w.buf.body[:0]
