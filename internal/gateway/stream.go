@@ -53,6 +53,7 @@ type watch struct {
 	server *catalog.Server
 	uris   []string
 	stop   func() // nil until it is open
+	behind bool   // the watch it replaces is still heard
 	ended  bool
 	failed time.Time
 }
@@ -129,7 +130,7 @@ func (st *stream) servers(ws *catalog.Workspace) []*catalog.Server {
 // share a connection. The caller holds the lock.
 func (st *stream) open(key watchKey, server *catalog.Server, uris []string) {
 	old := st.watches[key]
-	w := &watch{server: server, uris: uris}
+	w := &watch{server: server, uris: uris, behind: old != nil}
 	st.watches[key] = w
 	r := upstream.Request{Server: server, By: st.ep.by, Revision: mcp.LatestModern}
 	if st.session != nil {
@@ -148,7 +149,7 @@ func (st *stream) open(key watchKey, server *catalog.Server, uris []string) {
 		}
 		st.mu.Lock()
 		defer st.mu.Unlock()
-		if old != nil {
+		if w.behind = false; old != nil {
 			st.close(key, old)
 		}
 		if err != nil {
@@ -222,10 +223,10 @@ func (st *stream) refresh(ctx context.Context, now time.Time) {
 func (st *stream) hear(key watchKey, w *watch, message []byte, e *mcp.Envelope) {
 	listed := e.Method == mcp.NotifyToolsChanged || e.Method == mcp.NotifyPromptsChanged || e.Method == mcp.NotifyResourcesChanged
 	st.mu.Lock()
-	current := w.stop != nil && !w.ended
+	heard := !w.behind && !w.ended
 	st.mu.Unlock()
-	if key.own == listed || !current {
-		return // changes of lists come by the shared watch, and what a new watch hears too early by the old one
+	if !heard || key.own == listed || e.Method == mcp.NotifySubscriptionsAck {
+		return // changes of lists come by the shared watch; acknowledgements are for the hub
 	}
 	if e.Method == mcp.NotifyResourceUpdated && !matches(w.uris, message, e) {
 		return // another client's

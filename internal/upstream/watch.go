@@ -382,9 +382,6 @@ func (s *stream) read(resp *wire.Response, session *session) error {
 func (s *stream) pass(message []byte, e *mcp.Envelope, session *session) {
 	switch e.Kind {
 	case mcp.Notification:
-		if e.Method == mcp.NotifySubscriptionsAck {
-			return // an answer to us
-		}
 		s.peer.notice(e)
 	case mcp.Request:
 		// Only a downstream session of its own has somebody who could answer.
