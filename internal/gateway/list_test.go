@@ -254,7 +254,7 @@ func TestChanges(t *testing.T) {
 	testkit.Equal(t, string(ack.Params), `{"_meta":{"io.modelcontextprotocol/subscriptionId":1},"notifications":{"toolsListChanged":true}}`)
 	before := len(h.tools("/mcp", "").Tools)
 	t.Run("a change of a server's list reaches open streams of both eras, and lists are new by then", func(t *testing.T) {
-		eventually(t, "the server is being listened to", func() bool { return up.Notify(mcp.NotifyMessage) == 1 })
+		eventually(t, "the server is being listened to for both", func() bool { return up.Notify(mcp.NotifyMessage) == 1 && h.hub.Stats().Watchers == 2 })
 		up.SetTools(100)
 		up.Notify(mcp.NotifyToolsChanged)
 		testkit.Equal(t, old.want().Method, mcp.NotifyToolsChanged)

@@ -227,7 +227,7 @@ func (h *Hub) errand(task func(ctx context.Context)) {
 }
 
 // Stats counts what the hub keeps.
-type Stats struct{ Servers, Peers, Sessions, Streams int }
+type Stats struct{ Servers, Peers, Sessions, Streams, Watchers int }
 
 // Stats returns how much the hub keeps in memory.
 func (h *Hub) Stats() (s Stats) {
@@ -240,6 +240,11 @@ func (h *Hub) Stats() (s Stats) {
 			p.mu.Lock()
 			s.Sessions += len(p.sessions)
 			s.Streams += len(p.streams)
+			for _, st := range p.streams {
+				st.mu.Lock()
+				s.Watchers += len(st.watchers)
+				st.mu.Unlock()
+			}
 			p.mu.Unlock()
 		}
 	}
