@@ -226,14 +226,15 @@ func TestDoctorOfBrokenServers(t *testing.T) {
 		testkit.Equal(t, r.Network.Redirects, []diagnosis.Redirect{{Status: 308, To: end.URL + "/mcp"}})
 		testkit.Equal(t, seen, "")
 	})
-	t.Run("a certificate that is not trusted is said to be so", func(t *testing.T) {
-		s := httptest.NewTLSServer(http.NotFoundHandler())
-		t.Cleanup(s.Close)
-		r := w.doctor(w.register("tls", s.URL, nil))
-		if !strings.Contains(r.Error.Message, "certificate") {
-			t.Errorf("%+v", r.Error)
-		}
-	})
+}
+
+func TestDoctorOfUntrustedCertificates(t *testing.T) {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(s.Close)
+	r := testkit.Must(diagnosis.New(diagnosis.Options{Guard: loopback}).Examine(t.Context(), s.URL, nil))(t)
+	if r.Status != diagnosis.Failed || !strings.Contains(r.Error.Message, "certificate") {
+		t.Errorf("%s %+v", r.Status, r.Error)
+	}
 }
 
 func TestDoctorKeepsSecrets(t *testing.T) {

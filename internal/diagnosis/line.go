@@ -12,6 +12,7 @@ import (
 	"net/http/httptrace"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"headgate/internal/catalog"
@@ -82,11 +83,10 @@ type answer struct {
 	wrong  string // why it is none
 	events int
 
-	took, connect, handshake, firstByte, firstEvent time.Duration
+	took, connect, handshake, firstEvent time.Duration
 
-	tls     *tls.ConnectionState
-	proto   string
-	reached bool // there was a connection
+	tls   *tls.ConnectionState
+	proto string
 }
 
 // result returns the span of the result, when there is one.
@@ -165,8 +165,8 @@ func (l *line) do(ctx context.Context, method string, body, id []byte, h http.He
 	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
 	a := &answer{}
-	start := time.Now()
-	r, err := http.NewRequestWithContext(a.trace(ctx, start), method, l.url, bytes.NewReader(body))
+	start, seen := time.Now(), &timing{}
+	r, err := http.NewRequestWithContext(seen.trace(ctx), method, l.url, bytes.NewReader(body))
 	if err != nil {
 		return nil, netguard.ErrURL
 	}
@@ -175,8 +175,9 @@ func (l *line) do(ctx context.Context, method string, body, id []byte, h http.He
 		r.Header.Set(f.Name, f.Value.Reveal())
 	}
 	resp, err := l.client.Do(r)
+	reached := seen.into(a)
 	if err != nil {
-		if !a.reached && errors.Is(err, context.DeadlineExceeded) {
+		if !reached && errors.Is(err, context.DeadlineExceeded) {
 			err = netguard.ErrBlocked.Because(err) // a silent address reads like a closed one
 		}
 		return nil, err
@@ -188,20 +189,43 @@ func (l *line) do(ctx context.Context, method string, body, id []byte, h http.He
 	return a, err
 }
 
-func (a *answer) trace(ctx context.Context, start time.Time) context.Context {
-	var asked, shaking time.Time
+// timing is what the transport tells of a connection, from its own goroutines
+// and also after the request was given up.
+type timing struct {
+	mu                 sync.Mutex
+	asked, shaking     time.Time
+	connect, handshake time.Duration
+	reached            bool
+}
+
+func (t *timing) note(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f()
+}
+
+func (t *timing) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:           func(string) { asked = time.Now() },
-		TLSHandshakeStart: func() { shaking, a.reached = time.Now(), true },
-		TLSHandshakeDone:  func(tls.ConnectionState, error) { a.handshake = time.Since(shaking) },
+		GetConn:           func(string) { t.note(func() { t.asked = time.Now() }) },
+		TLSHandshakeStart: func() { t.note(func() { t.shaking, t.reached = time.Now(), true }) },
+		TLSHandshakeDone:  func(tls.ConnectionState, error) { t.note(func() { t.handshake = time.Since(t.shaking) }) },
 		GotConn: func(i httptrace.GotConnInfo) {
-			a.reached = true
-			if !i.Reused {
-				a.connect = time.Since(asked)
-			}
+			t.note(func() {
+				t.reached = true
+				if !i.Reused {
+					t.connect = time.Since(t.asked)
+				}
+			})
 		},
-		GotFirstResponseByte: func() { a.firstByte = time.Since(start) },
 	})
+}
+
+// into copies the times and reports whether there was a connection.
+func (t *timing) into(a *answer) (reached bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a.connect, a.handshake = t.connect, t.handshake
+	return t.reached
 }
 
 // read takes the reply out of the body.
