@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -65,6 +66,9 @@ func Serve(ctx context.Context, s *settings.Settings, version string, out io.Wri
 	if err != nil {
 		return err
 	}
+	if err := a.Server.Listen(ctx); err != nil {
+		return errors.Join(err, a.Close())
+	}
 	a.announce(out)
 	return errors.Join(a.Run(ctx), a.Close())
 }
@@ -86,7 +90,21 @@ func (a *App) announce(out io.Writer) {
 			"  owner             %s   password %s\n  API key           %s\n  organization key  %s   (root of the organization)\n  operator key      %s   (root of the installation)\n",
 			a.Settings.Data, firstRunFile, f.OwnerEmail, f.OwnerPassword, f.APIKey, f.OrganizationKey, f.OperatorKey)
 	}
-	fmt.Fprintf(out, "\nA first call:  bin/headgate call demo echo '{\"text\":\"hello\"}'%s\n\n", a.urlFlag())
+	fmt.Fprintf(out, "\nA first call:  %sbin/headgate call demo echo '{\"text\":\"hello\"}'%s\n\n", a.keyVariable(), a.urlFlag())
+}
+
+// keyVariable is what the first call needs when the key is not where commands
+// look for it.
+func (a *App) keyVariable() string {
+	here, err1 := filepath.Abs(a.Settings.Data)
+	usual, err2 := filepath.Abs("data")
+	switch {
+	case err1 == nil && err2 == nil && here == usual:
+		return ""
+	case a.first != nil:
+		return "HEADGATE_KEY=" + a.first.APIKey + " "
+	}
+	return "HEADGATE_KEY=mcp_sk_… "
 }
 
 // urlFlag is what the first call needs when this is not the default address.

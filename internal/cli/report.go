@@ -79,8 +79,12 @@ func (x *env) problemOf(err error) *problem {
 		return own
 	case errors.As(err, &answered):
 		return &problem{exitOf(answered.Status, answered.Code), answered.Code, answered.Error() + x.next(answered)}
-	case errors.As(err, &declared):
-		return &problem{exitOf(declared.Kind.Status(), ""), declared.Code, declared.Message}
+	case errors.As(err, &declared): // a command's own, so its cause may be told
+		message := declared.Message
+		if cause := errors.Unwrap(declared); cause != nil {
+			message += "\nWhy: " + cause.Error()
+		}
+		return &problem{exitOf(declared.Kind.Status(), ""), declared.Code, message}
 	case errors.Is(err, context.Canceled):
 		return &problem{exitInterrupted, "INTERRUPTED", "interrupted"}
 	case errors.As(err, &dial) && dial.Op == "dial":

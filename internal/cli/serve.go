@@ -15,7 +15,7 @@ import (
 // are strings here: settings.Load judges values wherever they come from.
 type settingFlags struct {
 	Config       string `placeholder:"FILE" help:"YAML file with settings ($HEADGATE_CONFIG)."`
-	kong.Plugins `group:"Settings"`
+	kong.Plugins `group:"Settings (--log-level is also $HEADGATE_LOG_LEVEL, and log-level in the file)"`
 }
 
 func (f *settingFlags) prepare() {

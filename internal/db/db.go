@@ -77,6 +77,14 @@ func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	// SQLite would let the umask decide who may read; its other files take
+	// their mode from this one.
+	file, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	_ = file.Close()
 	s := &Store{engine: SQLite, lock: lock}
 	sync := "FULL"
 	if o.Relaxed {

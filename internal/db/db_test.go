@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -168,6 +169,13 @@ func TestOpen(t *testing.T) {
 	t.Run("a second opener is told who has it", func(t *testing.T) {
 		if _, err := db.Open(context.Background(), path, db.Options{}); !errors.Is(err, db.ErrInUse) {
 			t.Fatalf("got %v", err)
+		}
+	})
+	t.Run("nobody else may read its files", func(t *testing.T) {
+		for _, file := range testkit.Must(filepath.Glob(path + "*"))(t) {
+			if mode := testkit.Must(os.Stat(file))(t).Mode().Perm(); mode != 0o600 {
+				t.Errorf("%s has mode %v", filepath.Base(file), mode)
+			}
 		}
 	})
 	t.Run("migrating twice does nothing the second time", func(t *testing.T) {

@@ -24,13 +24,13 @@ func (s *Server) Listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", s.cfg.Listen, err)
+		return fmt.Errorf("listen on %s: %w; stop what listens there, or choose another --listen", s.cfg.Listen, err)
 	}
 	if s.cfg.Internal != "" {
 		in, err := lc.Listen(ctx, "tcp", s.cfg.Internal)
 		if err != nil {
 			_ = ln.Close()
-			return fmt.Errorf("listen on %s: %w", s.cfg.Internal, err)
+			return fmt.Errorf("listen on %s: %w; stop what listens there, or choose another --internal-listen", s.cfg.Internal, err)
 		}
 		s.internal = in
 	}
