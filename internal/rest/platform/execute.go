@@ -104,15 +104,21 @@ func (a *api) target(ctx context.Context, workspace, service string) (*catalog.S
 // do makes one call. took is how long it was under way.
 func (a *api) do(ctx context.Context, s *catalog.Server, userAgent string, u use) (answer *upstream.Answer, took float64, err error) {
 	by := rest.Principal(ctx)
-	facts, err := a.Hub.Eras(ctx, s, by, mcp.Modern)
-	if err != nil {
-		return nil, 0, err
-	}
 	r := call.Request{Door: "platform", CallID: callID(ctx), UserAgent: userAgent, Via: a.Via, Counted: true, Secrets: u.secrets}
+	revision := mcp.LatestLegacy
+	if u.failed == nil {
+		var facts *upstream.Facts
+		if facts, u.failed = a.Hub.Eras(ctx, s, by, mcp.Modern); u.failed == nil {
+			revision = facts.Revision
+		}
+	}
+	if u.failed != nil {
+		r.Via = failing{u.failed}
+	}
 	if ip := request.ClientAddr(ctx); ip.IsValid() {
 		r.IP = ip.String()
 	}
-	r.Request = upstream.Request{Server: s, By: by, Revision: facts.Revision, Method: u.method, Name: u.name, ID: []byte("1"), Body: u.message(facts.Revision, a.Version)}
+	r.Request = upstream.Request{Server: s, By: by, Revision: revision, Method: u.method, Name: u.name, ID: []byte("1"), Body: u.message(revision, a.Version)}
 	start := a.Now()
 	answer, err = a.Calls.Do(ctx, &r, quiet{})
 	took = math.Round(a.Now().Sub(start).Seconds()*1000) / 1000
@@ -124,6 +130,15 @@ func (a *api) do(ctx context.Context, s *catalog.Server, userAgent string, u use
 		return nil, took, err
 	}
 	return answer, took, nil
+}
+
+// failing stands for a server that could not even be asked what it is, so that
+// the call that nobody could make is in the log like every other.
+type failing struct{ err error }
+
+// Exchange implements upstream.Exchanger.
+func (f failing) Exchange(context.Context, *upstream.Request, upstream.Sink) (*upstream.Answer, error) {
+	return nil, f.err
 }
 
 // callID is the request's own id, so that a call's log line is found by what
@@ -244,10 +259,15 @@ func (a *api) executeResource(ctx context.Context, in *executeResource) (*rest.O
 		return nil, err
 	}
 	uri, err := a.resourceURI(ctx, s, b.ResourceName, b.Parameters)
-	if err != nil {
+	u := use{method: mcp.MethodResourcesRead, name: uri, params: []member{text("uri", uri)}}
+	switch f := fault.Of(err); {
+	case err == nil:
+	case f.Kind == fault.NotFound || f.Kind == fault.Invalid:
 		return nil, err
+	default: // the server's lists could not be had
+		u.name, u.failed = b.ResourceName, err
 	}
-	answer, took, err := a.do(ctx, s, in.UserAgent, use{method: mcp.MethodResourcesRead, name: uri, params: []member{text("uri", uri)}})
+	answer, took, err := a.do(ctx, s, in.UserAgent, u)
 	if err != nil {
 		return nil, err
 	}

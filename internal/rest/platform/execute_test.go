@@ -67,9 +67,15 @@ func TestExecuteTool(t *testing.T) {
 		})
 		t.Run("a server that fails is 500 and costs nothing", func(t *testing.T) {
 			before := balance()
-			a := h.as(h.owner.Token, "POST", "/mcp/execute/tool", tool(brokenID, "any", nil))
-			if a.Status != 500 && a.Status != 503 {
-				t.Errorf("%d %s", a.Status, a.Raw)
+			for path, body := range map[string]map[string]any{"tool": tool(brokenID, "any", nil), "resource": {"serviceId": brokenID, "resourceName": "any"}} {
+				a := h.as(h.owner.Token, "POST", "/mcp/execute/"+path, body)
+				if a.Status != 500 && a.Status != 503 {
+					t.Errorf("%d %s", a.Status, a.Raw)
+				}
+				l := h.as(h.owner.Token, "GET", "/logs/requests/"+a.Header.Get("X-Request-Id"), nil).want(200)
+				if l.data("log", "isBackendError") != true || l.data("log", "creditsCharged") != 0.0 || l.data("log", "operation") != "any" {
+					t.Error(l.Raw)
+				}
 			}
 			testkit.Equal(t, balance(), before)
 		})

@@ -11,6 +11,7 @@ type use struct {
 	name    string
 	params  []member
 	secrets []string
+	failed  error // why the server cannot be asked
 }
 
 // member is a member of params, its value raw JSON.
