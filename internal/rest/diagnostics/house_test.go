@@ -50,8 +50,14 @@ type change func(*diagnostics.Options)
 
 func newHouse(t *testing.T, store *db.Store, changes ...change) *house {
 	t.Helper()
+	return newHouseIn(t, store, world.Options{}, changes...)
+}
+
+func newHouseIn(t *testing.T, store *db.Store, wo world.Options, changes ...change) *house {
+	t.Helper()
 	h := &house{t: t, now: time.Now()}
-	h.World = world.New(t, store, world.Options{Now: func() time.Time { return h.now }})
+	wo.Now = func() time.Time { return h.now }
+	h.World = world.New(t, store, wo)
 	h.grants = grants.New(grants.Options{Store: store, Keys: h.Keys, Guard: h.Guard, Now: h.Now})
 	binder := h.grants.Binder(h.Resolver)
 	h.hub = upstream.NewHub(upstream.Options{Binder: binder, Dial: h.Guard.DialContext, Version: "test",

@@ -98,7 +98,7 @@ type setSchedule struct {
 
 type setScheduleBody struct {
 	Cron    string `json:"cron" minLength:"1" maxLength:"100" doc:"minute hour day month weekday, in UTC; at most once in five minutes."`
-	Enabled bool   `json:"enabled,omitempty" default:"true"`
+	Enabled *bool  `json:"enabled,omitempty" doc:"Left out, true."`
 }
 
 type diagnosisSchedule struct {
@@ -282,7 +282,7 @@ func (a *platformAPI) setSchedule(ctx context.Context, in *setSchedule) (*rest.O
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.Diagnosis.SetSchedule(ctx, by, s, in.Body.Cron, in.Body.Enabled)
+	c, err := a.Diagnosis.SetSchedule(ctx, by, s, in.Body.Cron, in.Body.Enabled == nil || *in.Body.Enabled)
 	return shown(inSchedule, c, err)
 }
 
