@@ -20,6 +20,12 @@ func (g *Gateway) call(x *exchange) {
 		x.fail(err)
 		return
 	}
+	if x.era == mcp.Modern && x.e.Method == mcp.MethodToolsCall {
+		if err := x.checkParams(server, name); err != nil {
+			x.fail(err)
+			return
+		}
+	}
 	r := call.Request{Door: "gateway", CallID: x.callID(), UserAgent: x.r.UserAgent()}
 	if a := request.ClientAddr(x.r.Context()); a.IsValid() {
 		r.IP = a.String()

@@ -3,7 +3,9 @@ package gateway
 import (
 	"errors"
 
+	"headgate/internal/catalog"
 	"headgate/internal/mcp"
+	"headgate/internal/upstream"
 )
 
 // post reads one message and hands it to its method.
@@ -45,7 +47,8 @@ func (x *exchange) misread(err error) {
 func (x *exchange) place() error {
 	header := x.r.Header.Get(mcp.HeaderProtocolVersion)
 	x.era = mcp.EraOf(header, &x.e)
-	if x.era == mcp.Modern {
+	if x.era == mcp.Modern || x.e.Method == mcp.MethodInitialize && !x.e.ProtocolVersionSpan.Empty() {
+		x.era = mcp.Modern // an initialize that has what modern messages have is one they do not have
 		return x.placeModern(header)
 	}
 	x.rev = mcp.LatestLegacy
@@ -115,6 +118,30 @@ func (x *exchange) checkName() error {
 	header := x.r.Header.Get(mcp.HeaderName)
 	if span.Empty() || header == "" || !mcp.MatchName(header, x.body, span) {
 		return mcp.ErrBadHeader.Saying("The header %s must name what the message names.", mcp.HeaderName)
+	}
+	return nil
+}
+
+// checkParams compares the Mcp-Param-* headers with the arguments that the
+// tool's schema wants mirrored in them. Headers it does not name are the
+// server's business.
+func (x *exchange) checkParams(server *catalog.Server, name string) error {
+	tools := x.g.Hub.Kept(x.r.Context(), server, x.ep.by, upstream.Tools)
+	if tools == nil {
+		return nil // never listed: the client can't know of any, and the server judges
+	}
+	tool, ok := tools.Find(name)
+	if !ok {
+		return nil
+	}
+	for _, p := range tool.Headers {
+		headers := x.r.Header.Values(mcp.HeaderParamPrefix + p.Header)
+		v, ok := mcp.Find(x.body, x.e.Arguments, p.Path...)
+		switch {
+		case len(headers) == 0 && (!ok || mcp.IsNull(x.body, v)):
+		case len(headers) != 1 || !ok || !mcp.MatchParam(headers[0], x.body, v):
+			return mcp.ErrBadHeader.Saying("The header %s%s must say what the argument says.", mcp.HeaderParamPrefix, p.Header)
+		}
 	}
 	return nil
 }

@@ -317,8 +317,10 @@ func (l *Listing) add(g *page, era mcp.Era) error {
 			return ErrList.Because(errorString("the list has more than 10,000 entries"))
 		}
 		item, ok := readItem(v.Of(g.items), l.Kind)
-		if ok && era == mcp.Modern && l.Kind == Tools {
-			item.Headers, ok = paramHeaders(item.Raw)
+		if ok && l.Kind == Tools {
+			var good bool
+			item.Headers, good = paramHeaders(item.Raw)
+			ok = good || era == mcp.Legacy // where an annotation means nothing
 		}
 		if _, twice := l.index[item.key()]; !ok || twice {
 			l.Skipped++

@@ -50,6 +50,8 @@ func modernized(a *answer, method string, id []byte, f *upstream.Facts) (*answer
 		switch e.ErrorCode {
 		case mcp.CodeMethodNotFound:
 			status = http.StatusNotFound
+		case mcp.CodeMissingCapability:
+			status = http.StatusBadRequest
 		case mcp.CodeResourceNotFound:
 			code, _ := mcp.Get(a.Body, e.Error, "code")
 			edits = append(edits, mcp.Edit{Span: code, With: []byte("-32602")})

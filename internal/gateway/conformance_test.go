@@ -1,0 +1,181 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"headgate/internal/access"
+	"headgate/internal/gateway"
+	"headgate/internal/testkit"
+)
+
+// TestConformance runs the official suite (HEADGATE_CONFORMANCE=1) through the
+// Gateway in front of the Go SDK's everything-server, in every pair of eras,
+// and compares each check with the direct run. The suite sends no credential,
+// so a principal is put in by the test; no flag of the program does that.
+func TestConformance(t *testing.T) {
+	if os.Getenv("HEADGATE_CONFORMANCE") == "" {
+		t.Skip("set HEADGATE_CONFORMANCE=1, or run make conformance")
+	}
+	program := filepath.Join(t.TempDir(), "everything-server")
+	build := exec.Command("go", "build", "-o", program, "github.com/modelcontextprotocol/go-sdk/conformance/everything-server")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the fixture: %v\n%s", err, out)
+	}
+	legacy, modern := fixture(t, program, "-stateless=false"), fixture(t, program, "-stateless")
+	h := newHouse(t, func(o *houseOptions) {
+		o.credits = 1_000_000_000
+		o.gateway = func(o *gateway.Options) {
+			authenticate := o.Authenticate
+			o.Authenticate = func(r *http.Request) (*access.Principal, error) {
+				// What the server in front of every door does.
+				if !strings.HasPrefix(r.Host, "127.0.0.1:") && !strings.HasPrefix(r.Host, "localhost:") {
+					return nil, access.ErrDenied
+				}
+				r.Header.Set("Authorization", "Bearer "+conformanceKey)
+				return authenticate(r)
+			}
+		}
+	})
+	conformanceKey = h.key
+	h.serve("legacy", legacy)
+	h.serve("modern", modern)
+	for _, c := range []struct{ name, revision, direct, through string }{
+		{"legacy client, legacy server", "2025-11-25", legacy, "/mcp/legacy"},
+		{"modern client, modern server", "2026-07-28", modern, "/mcp/modern"},
+		{"legacy client, modern server", "2025-11-25", legacy, "/mcp/modern"},
+		{"modern client, legacy server", "2026-07-28", modern, "/mcp/legacy"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			direct, _ := suite(t, c.revision, c.direct)
+			got, err := suite(t, c.revision, h.url+c.through)
+			baseline := expected(t, c.name)
+			if err != nil && len(baseline) == 0 {
+				t.Errorf("not every scored scenario passes: %v", err)
+			}
+			compare(t, direct, got, baseline)
+		})
+	}
+}
+
+var conformanceKey string
+
+// fixture starts the SDK's server and returns its endpoint.
+func fixture(t *testing.T, program, mode string) string {
+	t.Helper()
+	l := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	address := l.Addr().String()
+	testkit.Must0(t, l.Close())
+	cmd := exec.Command(program, "-http", address, mode)
+	testkit.Must0(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	eventually(t, "the fixture listens", func() bool {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	return "http://" + address
+}
+
+// when is what the suite puts behind a scenario's name.
+var when = regexp.MustCompile(`-\d{4}-\d\d-\d\dT.*$`)
+
+// checks is the outcome of a run: scenario and check → status.
+type checks map[string]string
+
+// suite runs the scenarios of a revision against a URL. The error says that not
+// all of the scored ones passed.
+func suite(t *testing.T, revision, url string) (checks, error) {
+	t.Helper()
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, testkit.Node(t), testkit.NPM(t, "@modelcontextprotocol/conformance", "conformance"), "server", "--url", url, "--requirements", revision, "-o", dir)
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s against %s: %v\n%s", revision, url, err, tail(string(out), 3000))
+	got := checks{}
+	files := testkit.Must(filepath.Glob(filepath.Join(dir, "*", "checks.json")))(t)
+	for _, file := range files {
+		var list []struct{ ID, Status, ErrorMessage string }
+		testkit.Must0(t, json.Unmarshal(testkit.Must(os.ReadFile(file))(t), &list))
+		scenario := when.ReplaceAllString(strings.TrimPrefix(filepath.Base(filepath.Dir(file)), "server-"), "")
+		for _, c := range list {
+			key := scenario + " " + c.ID
+			if old := got[key]; old == "" || old == "SUCCESS" {
+				got[key] = c.Status
+			}
+			if c.Status == "FAILURE" {
+				t.Logf("%s: %s", key, c.ErrorMessage)
+			}
+		}
+	}
+	if len(got) == 0 {
+		t.Fatal("the suite has checked nothing")
+	}
+	return got, err
+}
+
+func tail(text string, n int) string { return text[max(0, len(text)-n):] }
+
+// expected reads the checks that may fail in a pair of eras, with why.
+func expected(t *testing.T, name string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "conformance", strings.NewReplacer(" ", "-", ",", "").Replace(name)+".txt"))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	testkit.Must0(t, err)
+	list := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line != "" {
+			list[line] = true
+		}
+	}
+	return list
+}
+
+// compare fails for a check that fails through the Gateway alone and is not
+// expected to, and for one that is expected to and does not.
+func compare(t *testing.T, direct, got checks, baseline map[string]bool) {
+	t.Helper()
+	var failed []string
+	for key, status := range got {
+		if status == "FAILURE" && direct[key] != "FAILURE" && !baseline[key] {
+			failed = append(failed, fmt.Sprintf("%s (directly: %s)", key, direct[key]))
+		}
+	}
+	slices.Sort(failed)
+	for _, key := range failed {
+		t.Errorf("fails: %s", key)
+	}
+	for key := range baseline {
+		if got[key] != "FAILURE" {
+			t.Errorf("passes now, take it off the baseline: %s", key)
+		}
+	}
+	passed, all := 0, 0
+	for _, status := range got {
+		if status == "SUCCESS" {
+			passed++
+		}
+		all++
+	}
+	t.Logf("%d of %d checks pass, %d directly", passed, all, len(direct))
+}
