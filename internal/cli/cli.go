@@ -48,6 +48,9 @@ type commands struct {
 	Usage     usageCmd     `cmd:"" group:"Accounts" help:"Show calls and credits by service and day."`
 	Audit     auditCmd     `cmd:"" group:"Accounts" help:"The audit trail."`
 	Reconcile reconcileCmd `cmd:"" group:"Accounts" help:"Compare ledger and log (operators)."`
+
+	Catalog catalogCmd `cmd:"" group:"Running Headgate" help:"Programs of stdio servers (operators): list, show, add, try, enable, disable."`
+	Sandbox sandboxCmd `cmd:"" group:"Running Headgate" help:"The walls around stdio servers (operators): check."`
 }
 
 // env is what a command runs in.

@@ -23,11 +23,18 @@ import (
 	"headgate/internal/app"
 	"headgate/internal/cli"
 	"headgate/internal/demo"
+	"headgate/internal/sandbox"
 	"headgate/internal/settings"
 )
 
 // TestMain makes this binary the headgate command for the scripts.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == sandbox.HelperArg { // the server of the tests tries its walls with this binary
+		os.Exit(sandbox.HelperMain(os.Args[2:]))
+	}
+	if err := sandbox.Harden(); err != nil { // as serve does: one of the walls
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"headgate": func() { os.Exit(headgate()) }})
 }
 

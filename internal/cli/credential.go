@@ -68,6 +68,7 @@ type firstRun struct {
 	OwnerEmail    string `json:"ownerEmail"`
 	OwnerPassword string `json:"ownerPassword"`
 	APIKey        string `json:"apiKey"`
+	OperatorKey   string `json:"operatorKey"`
 }
 
 func readFirstRun() *firstRun {

@@ -18,6 +18,7 @@ type serverCmd struct {
 	Test   serverTestCmd   `cmd:"" help:"Ask a server what it is and which tools it has."`
 	Update serverUpdateCmd `cmd:"" help:"Change a server."`
 	Remove serverRemoveCmd `cmd:"" aliases:"rm" help:"Remove a server."`
+	Logs   serverLogsCmd   `cmd:"" help:"Show what a stdio server wrote to standard error."`
 	Import serverImportCmd `cmd:"" help:"Register the servers of an mcpServers document."`
 }
 
@@ -189,7 +190,8 @@ func (c *serverShowCmd) Run(ctx context.Context, x *env) error {
 			pairs = append(pairs, [2]string{"Last asked", moment(h.CheckedAt)}, [2]string{"Latency", fmt.Sprintf("%d ms", h.LatencyMs)},
 				[2]string{"Why", h.Message}, [2]string{"Next try", momentOr(h.NextTry, "")})
 		}
-		x.pairs(append(pairs, [2]string{"Since", moment(s.CreatedAt)})...)
+		pairs = append(pairs, [2]string{"Since", moment(s.CreatedAt)})
+		x.pairs(append(pairs, programs(s.Programs)...)...)
 	})
 }
 
