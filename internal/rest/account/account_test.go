@@ -2,6 +2,9 @@ package account_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"net/http/httptest"
 	"net/netip"
@@ -15,10 +18,12 @@ import (
 	"headgate/internal/call"
 	"headgate/internal/db"
 	"headgate/internal/id"
+	"headgate/internal/identity"
 	"headgate/internal/mcp"
 	"headgate/internal/quota"
 	"headgate/internal/rest"
 	"headgate/internal/rest/account"
+	"headgate/internal/seal"
 	"headgate/internal/server/request"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/world"
@@ -269,4 +274,25 @@ func TestEnableAtOnce(t *testing.T) {
 			t.Errorf("%d keys", n)
 		}
 	})
+}
+
+func TestExternalIssuer(t *testing.T) {
+	const secret = "an HS256 secret of more than thirty-two bytes"
+	h := newHouse(t, testkit.SQLite(t), world.Options{Issuers: []identity.Issuer{{URL: "https://main.example", Audience: "headgate", Algorithm: "HS256", Secret: seal.NewValue(secret), TrustEmail: true, Provision: true}}})
+	token := func(claims map[string]any) string {
+		all := map[string]any{"iss": "https://main.example", "aud": "headgate", "sub": "u-1", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
+		for k, v := range claims {
+			all[k] = v
+		}
+		part := func(v any) string { return base64.RawURLEncoding.EncodeToString(testkit.Must(json.Marshal(v))(t)) }
+		signed := part(map[string]any{"alg": "HS256", "typ": "JWT"}) + "." + part(all)
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write([]byte(signed))
+		return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	}
+	h.want(token(map[string]any{"email": "Ada@Example.com"}), "POST", "/enable", 200, map[string]any{"success": true})
+	h.want(token(map[string]any{"email": "ada@example.com"}), "GET", "/account", 200, map[string]any{"user_email": "ada@example.com", "credits_balance": 50.0})
+	h.want(token(map[string]any{"sub": "u-2"}), "GET", "/account", 401, map[string]any{"detail": "Invalid token: missing email"})
+	h.want(token(map[string]any{"email": "ada@example.com", "exp": time.Now().Add(-time.Hour).Unix()}), "GET", "/account", 401, map[string]any{"detail": "Token expired"})
+	h.want(token(map[string]any{"email": "ada@example.com", "aud": "other"}), "GET", "/account", 401, map[string]any{"detail": "Invalid token"})
 }
