@@ -21,14 +21,14 @@ func (d *doctor) auth(p *probed) {
 		r.outcome("auth", Skipped, "There was no connection.")
 		return
 	case p.found == nil:
-		r.outcome("auth", OK, "No sign-in is asked for.")
-		d.token()
+		d.token(p.challenge)
+		r.outcome("auth", r.worst("auth"), "No sign-in is asked for.")
 		return
 	}
 	d.challenge(p)
 	d.resource(p.found)
 	d.issuer(p.found)
-	d.token()
+	d.token(p.challenge)
 	detail := "A sign-in is needed."
 	if !o.Required {
 		detail = "A sign-in is possible, but not needed."
@@ -115,7 +115,7 @@ func (d *doctor) issuer(f *discovery.Found) {
 
 // token looks into a JWT that is sent along: whom it is for and how long it
 // lives. Its signature is the server's to judge; an opaque token says nothing.
-func (d *doctor) token() {
+func (d *doctor) token(c discovery.Challenge) {
 	claims, ok := jwtClaims(d.line)
 	if !ok {
 		return
@@ -124,6 +124,16 @@ func (d *doctor) token() {
 	if exp := time.Unix(claims.Expires, 0); claims.Expires != 0 && exp.Before(d.svc.now()) {
 		r.find(Finding{ID: "auth.token-expired", Check: "auth", Severity: SevError, What: "The token has expired.",
 			Why: "The server refuses it.", Fix: "Sign in again, or import a refresh token too."})
+	}
+	var missing []string
+	for _, scope := range strings.Fields(c.Scope) {
+		if claims.Scope != "" && !slices.Contains(strings.Fields(claims.Scope), scope) {
+			missing = append(missing, scope)
+		}
+	}
+	if missing != nil {
+		r.find(Finding{ID: "auth.token-scope", Check: "auth", Severity: SevWarning, What: "The token lacks scopes that the server asks for.",
+			Why: "Some of the server's tools will be refused.", Fix: "Sign in again and ask for these scopes."}, missing...)
 	}
 	if len(claims.Audience) == 0 {
 		return
@@ -140,6 +150,7 @@ func (d *doctor) token() {
 type claims struct {
 	Audience audience `json:"aud"`
 	Expires  int64    `json:"exp"`
+	Scope    string   `json:"scope"`
 }
 
 type audience []string

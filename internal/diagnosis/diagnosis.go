@@ -173,7 +173,7 @@ func (s *Service) overNetwork(ctx context.Context, r *Report, url string, fields
 	defer client.CloseIdleConnections()
 	d := &doctor{svc: s, report: r, era: era, slug: r.Target.Slug, line: &line{client: client, url: url, fields: fields, steps: &r.Steps, patience: s.Patience}}
 	d.run(ctx)
-	r.scrub(append(secretsOf(fields), d.line.session))
+	r.scrub(append(secretsOf(url, fields), d.line.session))
 }
 
 // client is one run's own, so that what it measures is not warmed by others.

@@ -242,7 +242,7 @@ func TestDoctorKeepsSecrets(t *testing.T) {
 	const secret = "s3cr3t-value-of-a-header"
 	s := newScript(t).on("initialize", func(w http.ResponseWriter, r *http.Request, m message) bool {
 		w.Header().Set("Mcp-Session-Id", "session-0123456789")
-		respond(w, m.ID, fmt.Sprintf(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":%q,"version":"1"},"instructions":"session-0123456789"}`, r.Header.Get("X-Key")))
+		respond(w, m.ID, fmt.Sprintf(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":%q,"version":"1"},"instructions":"session-0123456789 %s"}`, r.Header.Get("X-Key"), r.URL.RawQuery))
 		return true
 	})
 	r := w.doctor(w.register("echo", s.URL+"/?key=in-the-url", map[string]string{"X-Key": secret}))

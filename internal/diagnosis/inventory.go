@@ -69,7 +69,7 @@ func found(n int, noun string) string {
 // badly, if one did.
 func (d *doctor) read(ctx context.Context, l list, budget *int) (*answer, error) {
 	seen := map[string]bool{}
-	cursor := ""
+	cursor, scope := "", ""
 	for page := range maxPages {
 		var members []byte
 		if cursor != "" {
@@ -98,7 +98,7 @@ func (d *doctor) read(ctx context.Context, l list, budget *int) (*answer, error)
 			}
 			*l.into = append(*l.into, compact(v.Of(a.body)))
 		}
-		d.cacheHints(l.method, a)
+		d.cacheHints(l.method, a, &scope)
 		v, more := mcp.Get(a.body, result, "nextCursor")
 		if !more || mcp.IsNull(a.body, v) {
 			return nil, nil

@@ -19,7 +19,7 @@ func (d *doctor) protocol(ctx context.Context, p *probed) {
 	r := d.report
 	d.eras(p)
 	asked := 0
-	checks := []func(context.Context) error{d.unknownMethod, d.ping, d.getStream}
+	checks := []func(context.Context) error{d.unknownMethod, d.ping, d.getStream, d.strangeSession}
 	if d.line.era == mcp.Modern {
 		checks = []func(context.Context) error{d.unknownMethod, d.removedMethod, d.methodHeader, d.noMethodHeader, d.versionHeader, d.unknownVersion, d.nameHeader}
 	}
@@ -147,6 +147,24 @@ func (d *doctor) getStream(ctx context.Context) error {
 	return nil
 }
 
+// strangeSession: a session that the server never opened is 404, which is how
+// a client learns that its own is over.
+func (d *doctor) strangeSession(ctx context.Context) error {
+	if d.line.session == "" {
+		return nil // it keeps none
+	}
+	l := *d.line
+	l.session = "headgate-doctor-no-such-session"
+	a, err := l.call(ctx, mcp.MethodToolsList, "", nil)
+	d.line.serial = l.serial
+	if _, ok := resultOf(a, err); ok {
+		d.breach("strange-session", SevWarning, "A session that was never opened is accepted.", "Clients never learn that their session is over, and anybody can guess one.", "Answer 404 to session ids that you have not given out.")
+	} else if err == nil && a.status != http.StatusNotFound && a.status != http.StatusBadRequest {
+		d.breach("strange-session-status", SevInfo, fmt.Sprintf("A session that was never opened is answered with HTTP %d instead of 404.", a.status), "Clients begin a new session at 404 only.", "Answer 404.")
+	}
+	return err
+}
+
 // removedMethod: ping is gone in the modern era.
 func (d *doctor) removedMethod(ctx context.Context) error {
 	a, err := d.line.call(ctx, mcp.MethodPing, "", nil)
@@ -269,8 +287,9 @@ func (d *doctor) rebinding(ctx context.Context) error {
 	return nil
 }
 
-// cacheHints: the modern era wants resultType, ttlMs and cacheScope on lists.
-func (d *doctor) cacheHints(method string, a *answer) {
+// cacheHints: the modern era wants resultType, ttlMs and cacheScope on lists,
+// and one scope for all pages of a list.
+func (d *doctor) cacheHints(method string, a *answer, scope *string) {
 	if d.line.era != mcp.Modern {
 		return
 	}
@@ -284,4 +303,10 @@ func (d *doctor) cacheHints(method string, a *answer) {
 				Why: "ttlMs and cacheScope are required in 2026-07-28; without them clients ask again and again.", Fix: "Send ttlMs and cacheScope."}, method+" "+key)
 		}
 	}
+	v, _ := mcp.Get(a.body, result, "cacheScope")
+	said := string(v.Of(a.body))
+	if *scope != "" && said != *scope {
+		d.breach("cache-scope-changes", SevError, "The pages of one list have different cache scopes.", "A page for one person may be shown to another.", "Send the same cacheScope on every page of a list.")
+	}
+	*scope = said
 }

@@ -3,6 +3,7 @@ package diagnosis
 import (
 	"bytes"
 	"encoding/json"
+	"net/url"
 	"strings"
 
 	"headgate/internal/catalog"
@@ -13,9 +14,15 @@ import (
 const minSecret = 8
 
 // secretsOf returns what must not be in a report: the values of the headers
-// that were sent, and what follows their scheme.
-func secretsOf(fields []catalog.Header) []string {
+// that were sent, and what follows their scheme; and the values of the URL's
+// query, in which people put keys.
+func secretsOf(raw string, fields []catalog.Header) []string {
 	var list []string
+	if u, err := url.Parse(raw); err == nil {
+		for _, values := range u.Query() {
+			list = append(list, values...)
+		}
+	}
 	for _, f := range fields {
 		v := f.Value.Reveal()
 		list = append(list, v)

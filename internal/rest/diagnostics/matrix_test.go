@@ -29,6 +29,7 @@ type estate struct {
 	customer *tenancy.Organization
 	stranger *world.Person
 	upstream string
+	end      string // somebody in the tenant's own pool
 }
 
 func newEstate(t *testing.T) *estate {
@@ -58,9 +59,11 @@ func (e *estate) next(prefix string) string { e.serial++; return fmt.Sprintf("%s
 
 // endUser is the token of somebody in a tenant's own pool.
 func (e *estate) endUser() string {
-	u := testkit.Must(e.Identity.Register(e.t.Context(), world.Headgate(e.owner.Organization), identity.Registration{Pool: e.owner.Organization.Tenant,
-		Email: e.next("end") + "@example.com", Password: world.Password}))(e.t)
-	return testkit.Must(e.Identity.Start(e.t.Context(), u.ID, "", identity.Client{}))(e.t).Access
+	if e.end == "" {
+		e.end = testkit.Must(e.Identity.Register(e.t.Context(), world.Headgate(e.owner.Organization), identity.Registration{Pool: e.owner.Organization.Tenant,
+			Email: "end@example.com", Password: world.Password}))(e.t).ID
+	}
+	return testkit.Must(e.Identity.Start(e.t.Context(), e.end, "", identity.Client{}))(e.t).Access
 }
 
 func (e *estate) callers(refused int) []resttest.Caller {
