@@ -6,6 +6,7 @@ import (
 
 	"headgate/internal/activity"
 	"headgate/internal/jobs"
+	"headgate/internal/rest/replay"
 )
 
 // The periodic work of an installation. Each runs once a period on one replica.
@@ -13,6 +14,7 @@ type (
 	grantJob  struct{}
 	expireJob struct{}
 	sweepJob  struct{}
+	foldJob   struct{}
 )
 
 // Kind implements jobs.Args.
@@ -23,6 +25,9 @@ func (expireJob) Kind() string { return "activity.expire" }
 
 // Kind implements jobs.Args.
 func (sweepJob) Kind() string { return "identity.sweep" }
+
+// Kind implements jobs.Args.
+func (foldJob) Kind() string { return "credit.fold" }
 
 // housekeeping registers the periodic work. The month's grant is looked for
 // every hour and made once a month: its key is the judge, not the clock.
@@ -36,9 +41,12 @@ func (a *App) housekeeping() error {
 	})
 	jobs.Handle(a.Jobs, func(ctx context.Context, _ expireJob) error { return a.expire(ctx) })
 	jobs.Handle(a.Jobs, func(ctx context.Context, _ sweepJob) error { return a.Identity.Sweep(ctx) })
+	jobs.Handle(a.Jobs, func(ctx context.Context, _ foldJob) error { return a.Credits.Fold(ctx, "") })
 	a.Jobs.Periodic(time.Hour, grantJob{})
 	a.Jobs.Periodic(time.Hour, expireJob{})
 	a.Jobs.Periodic(24*time.Hour, sweepJob{})
+	a.Jobs.Periodic(10*time.Minute, foldJob{})
+	a.manageJobs()
 	return a.handleMail()
 }
 
@@ -52,6 +60,7 @@ func (a *App) expire(ctx context.Context) error {
 		{s.KeepCalls, func(ctx context.Context, b time.Time) (int64, error) { return activity.ExpireCalls(ctx, a.Store, b) }},
 		{s.KeepErrors, func(ctx context.Context, b time.Time) (int64, error) { return activity.ExpireErrors(ctx, a.Store, b) }},
 		{s.KeepBodies, a.Bodies.Expire},
+		{0, func(ctx context.Context, _ time.Time) (int64, error) { return replay.New(a.Store, a.Now).Expire(ctx) }},
 	} {
 		for {
 			n, err := e.remove(ctx, now.Add(-e.keep))

@@ -308,3 +308,25 @@ func TestPrices(t *testing.T) {
 		})
 	})
 }
+
+// A home organization could not rename its built-in server: its address, which
+// it may not choose, was judged again.
+func TestRenameBuiltin(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		system := *h.home
+		system.Kind = access.System
+		in := server("demo")
+		in.Transport, in.URL = catalog.Builtin, "demo"
+		d := testkit.Must(h.CreateServer(ctx, &system, in))(t)
+		name, url := "Renamed", "other"
+		got := testkit.Must(h.UpdateServer(ctx, h.home, d.ID, catalog.ServerChange{ServiceChange: catalog.ServiceChange{Name: &name}}))(t)
+		if got.Name != name {
+			t.Fatalf("name %q", got.Name)
+		}
+		desc := "Better described."
+		testkit.Must(h.UpdateServer(ctx, h.home, d.ID, catalog.ServerChange{ServiceChange: catalog.ServiceChange{Description: &desc}}))(t)
+		_, err := h.UpdateServer(ctx, h.home, d.ID, catalog.ServerChange{ServiceChange: catalog.ServiceChange{URL: &url}})
+		testkit.Fault(t, err, "catalog.transport")
+	})
+}

@@ -122,7 +122,10 @@ func (c *Catalog) draft(by *access.Principal, in ServiceInput) (*Service, error)
 	}
 	s.CreatedAt = c.now().UTC().Truncate(time.Millisecond)
 	s.UpdatedAt = s.CreatedAt
-	schema, err := c.check(by, s)
+	if err := c.checkAddress(by, s); err != nil {
+		return nil, err
+	}
+	schema, err := c.check(s)
 	if err != nil {
 		return nil, err
 	}
@@ -134,9 +137,9 @@ func (c *Catalog) draft(by *access.Principal, in ServiceInput) (*Service, error)
 	return s, nil
 }
 
-// check holds a service to the rules that need no store, and returns its
-// compiled schema.
-func (c *Catalog) check(by *access.Principal, s *Service) (*configSchema, error) {
+// check holds a service to the rules that need no store, but for its address,
+// and returns its compiled schema.
+func (c *Catalog) check(s *Service) (*configSchema, error) {
 	if err := CheckSlug(s.Slug); err != nil {
 		return nil, err
 	}
@@ -148,9 +151,6 @@ func (c *Catalog) check(by *access.Principal, s *Service) (*configSchema, error)
 		if err := checkText(t.field, t.text, t.limit, t.required); err != nil {
 			return nil, err
 		}
-	}
-	if err := c.checkAddress(by, s); err != nil {
-		return nil, err
 	}
 	if s.Era != Auto && s.Era != Legacy && s.Era != Modern {
 		return nil, ErrInput.Saying("The era is one of auto, legacy and modern.").With("field", "era")
@@ -265,7 +265,12 @@ func (c *Catalog) changeService(ctx context.Context, tx *db.Tx, by *access.Princ
 	if len(fields) == 0 {
 		return s, nil
 	}
-	schema, err := c.check(by, s)
+	if ch.URL != nil || ch.Command != nil { // who may not choose an address may still change the rest
+		if err := c.checkAddress(by, s); err != nil {
+			return nil, err
+		}
+	}
+	schema, err := c.check(s)
 	if err != nil {
 		return nil, err
 	}
