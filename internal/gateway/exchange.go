@@ -121,7 +121,7 @@ func (x *exchange) Event(message []byte, e *mcp.Envelope) error {
 // it, a legacy one must say so (mcp-protocol 1.1, Cancellation).
 func (x *exchange) context() (context.Context, context.CancelFunc) {
 	if x.era == mcp.Modern {
-		return context.WithCancel(x.r.Context())
+		return x.r.Context(), func() {} // it ends with the request
 	}
 	return context.WithCancel(context.WithoutCancel(x.r.Context()))
 }

@@ -39,6 +39,7 @@ type house struct {
 	t         testing.TB
 	store     *db.Store
 	keys      *seal.Keys
+	find      rest.Credentials
 	apikeys   *apikey.Service
 	catalog   *catalog.Catalog
 	resolver  *catalog.Resolver
@@ -64,6 +65,7 @@ type houseOption func(*houseOptions)
 type houseOptions struct {
 	store   *db.Store
 	credits int64
+	blind   bool // nothing is stored
 	gateway func(*gateway.Options)
 	hub     func(*upstream.Options)
 }
@@ -78,6 +80,9 @@ func newHouse(t testing.TB, change ...houseOption) *house {
 		o.store = testkit.SQLite(t)
 	}
 	h := &house{t: t, store: o.store, terms: call.Terms{Rate: quota.Limit{PerMinute: 10_000_000, Burst: 1_000_000}, PerDay: quota.Unlimited, BodyPolicy: "metadata"}}
+	for _, p := range apikey.Prefixes() {
+		h.find.Prefixes = append(h.find.Prefixes, p.Text)
+	}
 	h.now = func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	var err error
 	h.keys, _, err = seal.Generate()
@@ -98,7 +103,11 @@ func newHouse(t testing.TB, change ...houseOption) *house {
 		h.hub.Close(ctx)
 	})
 	h.eras = eras.New(h.hub, h.keys, h.now)
-	h.calls = call.New(call.Options{Credits: h.credits, Committer: call.NewCommitter(h.store, h.credits, log), Bodies: activity.NewBodies(h.store, "", log), Upstream: h.eras,
+	committer := call.NewCommitter(h.store, h.credits, log)
+	if o.blind {
+		committer.Blind()
+	}
+	h.calls = call.New(call.Options{Credits: h.credits, Committer: committer, Bodies: activity.NewBodies(h.store, "", log), Upstream: h.eras,
 		Limiter: quota.NewLimiter[string](1000, h.now), Daily: quota.New(h.store, h.now, log), Value: 100, Now: h.now, Log: log,
 		Terms: func(context.Context, string) (call.Terms, error) { return h.terms, nil }})
 	h.found(o.credits)
@@ -131,11 +140,7 @@ func (h *house) open(change func(*gateway.Options)) (*gateway.Gateway, string) {
 }
 
 func (h *house) authenticate(r *http.Request) (*access.Principal, error) {
-	var find rest.Credentials
-	for _, p := range apikey.Prefixes() {
-		find.Prefixes = append(find.Prefixes, p.Text)
-	}
-	c, err := find.Find(r)
+	c, err := h.find.Find(r)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +151,8 @@ func (h *house) authenticate(r *http.Request) (*access.Principal, error) {
 }
 
 func (h *house) workspaceOf(ctx context.Context, by *access.Principal, name string) (string, error) {
-	if name == "" {
-		name = "default"
+	if name == "" && by.Organization == h.org {
+		return h.workspace, nil
 	}
 	ws, err := db.Value[string](ctx, h.store, `SELECT id FROM workspaces WHERE organization_id = $1 AND (slug = $2 OR id = $2)`, by.Organization, name)
 	if err != nil {

@@ -1,0 +1,99 @@
+package gateway_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"headgate/internal/testkit/rawmcp"
+)
+
+// discard is a ResponseWriter that keeps the status alone.
+type discard struct {
+	header http.Header
+	status int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// BenchmarkCall is a call from the door to the answer: credential, scan, price,
+// server over TCP (in this process too). The HTTP server in front of it and,
+// but for the first, the commit behind it are left out.
+func BenchmarkCall(b *testing.B) {
+	for _, c := range []struct {
+		name, client string
+		server       rawmcp.Era
+		path         string
+	}{
+		{"stored", "modern", rawmcp.Both, "/mcp/raw"},
+		{"modern", "modern", rawmcp.Both, "/mcp/raw"},
+		{"modern merged", "modern", rawmcp.Both, "/mcp"},
+		{"legacy", "legacy", rawmcp.Both, "/mcp/raw"},
+		{"modern client legacy server", "modern", rawmcp.Legacy, "/mcp/raw"},
+		{"legacy client modern server", "legacy", rawmcp.Modern, "/mcp/raw"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			h := newHouse(b, func(o *houseOptions) { o.credits, o.blind = 1_000_000_000, c.name != "stored" })
+			h.raw("raw", rawmcp.Options{Era: c.server})
+			tool := map[bool]string{true: "raw_echo", false: "echo"}[c.path == "/mcp"]
+			params := fmt.Sprintf(`"name":%q,"arguments":{"text":%q}`, tool, strings.Repeat("x", 64))
+			var r *http.Request
+			if c.client == "modern" {
+				r = h.modernRequest(b.Context(), c.path, "tools/call", params)
+			} else {
+				s := h.initialize(c.path, "2025-11-25", `{}`)
+				r = h.request(b.Context(), "POST", c.path, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{`+params+`}}`, s.headers()...)
+			}
+			body, _ := io.ReadAll(r.Body)
+			b.ReportAllocs()
+			w := &discard{header: http.Header{}}
+			for b.Loop() {
+				clear(w.header)
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				h.gateway.ServeHTTP(w, r)
+				if w.status != 200 {
+					b.Fatal(w.status)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkList is a list of 200 tools from memory.
+func BenchmarkList(b *testing.B) {
+	h := newHouse(b)
+	h.raw("raw", rawmcp.Options{Tools: 200})
+	for _, path := range []string{"/mcp", "/mcp/raw"} {
+		b.Run(path, func(b *testing.B) {
+			r := h.modernRequest(b.Context(), path, "tools/list", "")
+			body, _ := io.ReadAll(r.Body)
+			b.ReportAllocs()
+			w := &discard{header: http.Header{}}
+			for b.Loop() {
+				clear(w.header)
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				h.gateway.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// BenchmarkSession is what a new legacy client costs.
+func BenchmarkSession(b *testing.B) {
+	h := newHouse(b)
+	h.raw("raw", rawmcp.Options{})
+	body := `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"roots":{}},"clientInfo":{"name":"t","version":"1"}}}`
+	r := h.request(b.Context(), "POST", "/mcp", body)
+	b.ReportAllocs()
+	w := &discard{header: http.Header{}}
+	for b.Loop() {
+		clear(w.header)
+		r.Body = io.NopCloser(strings.NewReader(body))
+		h.gateway.ServeHTTP(w, r)
+	}
+}
