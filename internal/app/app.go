@@ -30,6 +30,7 @@ import (
 	"headgate/internal/netguard"
 	"headgate/internal/quota"
 	"headgate/internal/rest"
+	"headgate/internal/rest/replay"
 	"headgate/internal/seal"
 	"headgate/internal/server"
 	"headgate/internal/settings"
@@ -69,6 +70,7 @@ type App struct {
 	Daily       *quota.Service
 	Calls       *call.Service
 	Jobs        *jobs.Runner
+	Replay      *replay.Store
 	Grants      *grants.Service
 	Diagnosis   *diagnosis.Service
 	Gateway     *gateway.Gateway
@@ -251,6 +253,10 @@ func (a *App) recover(ctx context.Context) error {
 		if err := a.replay(ctx); err != nil {
 			return err
 		}
+	}
+	a.Replay = replay.New(a.Store, a.Now)
+	if _, err := a.Replay.Recover(ctx); err != nil {
+		return fmt.Errorf("free idempotency keys: %w", err)
 	}
 	freed, err := a.Credits.Recover(ctx)
 	if freed > 0 {

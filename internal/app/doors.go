@@ -15,7 +15,6 @@ import (
 	"headgate/internal/rest/account"
 	"headgate/internal/rest/diagnostics"
 	"headgate/internal/rest/platform"
-	"headgate/internal/rest/replay"
 	"headgate/internal/seal"
 	"headgate/internal/server"
 	"headgate/internal/server/request"
@@ -118,9 +117,9 @@ func (a *App) doors(context.Context) (err error) {
 		Hub: a.Hub, Upstream: a.Eras, Calls: a.Calls, Keys: a.Keys, Version: a.serverVersion(), BaseURL: a.Settings.PublicURL(), Now: a.Now, Log: a.Log})
 	a.Platform = platform.New(platform.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
 		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Credits: a.Credits, Bodies: a.Bodies, Feed: a.Feed,
-		Errors: a.Errors, Launch: a.Launch, Programs: a.Programs, Limiter: a.Limiter, Daily: a.Daily, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, LogsKept: a.Settings.KeepCalls, Now: a.Now, Log: a.Log})
+		Errors: a.Errors, Launch: a.Launch, Programs: a.Programs, Limiter: a.Limiter, Daily: a.Daily, Idempotency: a.Replay, Keys: a.Keys, LogsKept: a.Settings.KeepCalls, Now: a.Now, Log: a.Log})
 	a.Account = account.New(account.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
-		Credits: a.Credits, Limiter: a.Limiter, Idempotency: replay.New(a.Store, a.Now), Keys: a.Keys, Now: a.Now})
+		Credits: a.Credits, Limiter: a.Limiter, Idempotency: a.Replay, Keys: a.Keys, Now: a.Now})
 	diagnostics.RegisterPlatform(a.Platform, diagnostics.PlatformOptions{Catalog: a.Catalog, Resolver: a.Resolver, Diagnosis: a.Diagnosis, Grants: a.Grants})
 	var keyRoutes *rest.Door
 	a.Diagnostics, keyRoutes = diagnostics.New(diagnostics.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,

@@ -72,5 +72,6 @@ func (a *App) expire(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	_, err := a.Replay.Expire(ctx)
+	return err
 }

@@ -17,6 +17,7 @@ type state struct {
 	info      *request.Info
 	metered   bool // counted against a rate
 	ran       bool // the handler was called
+	final     bool // its failure had an effect
 }
 
 type stateKey struct{}
@@ -35,6 +36,15 @@ func Principal(ctx context.Context) *access.Principal {
 		return st.principal
 	}
 	return anonymous
+}
+
+// Final says that what the handler is about to return is the end of the matter,
+// even a failure with 500 and above: a repeat with the same Idempotency-Key gets
+// it again, because the work was done (and paid for).
+func Final(ctx context.Context) {
+	if st := stateOf(ctx); st != nil {
+		st.final = true
+	}
 }
 
 // RequestID returns the id the client sees in X-Request-Id.

@@ -1,8 +1,10 @@
 package rest
 
 import (
+	"bytes"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -192,4 +194,37 @@ func (c Credentials) schemes() map[string]*huma.SecurityScheme {
 		s["cookie"] = &huma.SecurityScheme{Type: "apiKey", In: "cookie", Name: c.Cookie, Description: "A session of the dashboard."}
 	}
 	return s
+}
+
+// keyTail is how long a key is behind its prefix.
+const keyTail = 36
+
+// mask cuts every whole key in a text down to the part that is shown of it.
+func (c Credentials) mask(text []byte) []byte {
+	out := text
+	for _, prefix := range c.Prefixes {
+		for from := 0; ; {
+			i := bytes.Index(out[from:], []byte(prefix))
+			if i < 0 {
+				break
+			}
+			from += i + len(prefix)
+			end := from
+			for end < len(out) && isBase62(out[end]) {
+				end++
+			}
+			if end-from == keyTail {
+				keep := from + max(0, shownOfKey-len(prefix))
+				out = slices.Concat(out[:keep], []byte("…"), out[end:])
+			}
+		}
+	}
+	return out
+}
+
+// shownOfKey is how much of a key lists show.
+const shownOfKey = 12
+
+func isBase62(b byte) bool {
+	return b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z'
 }

@@ -20,6 +20,7 @@ var (
 	ErrKey             = fault.New(fault.Invalid, "rest.idempotency_key", "Idempotency-Key must be 1 to 255 visible ASCII characters, sent once.")
 	ErrKeyReused       = fault.New(fault.Conflict, "rest.key_reused", "This Idempotency-Key was used for another request. Use a new one.")
 	ErrInFlight        = fault.New(fault.Conflict, "rest.in_flight", "The request with this Idempotency-Key is still running. Ask again in a moment.")
+	ErrAnswerLost      = fault.New(fault.Conflict, "rest.answer_lost", "The request with this Idempotency-Key was carried out, but its answer was lost when the server stopped. Look at the log or the list before you send it again with a new key.")
 	ErrSlow            = fault.New(fault.Unavailable, "rest.slow", "This took too long and was stopped. Try again.")
 	errGone            = fault.New(fault.Unavailable, "rest.client_gone", "The client closed the connection.")
 )

@@ -85,6 +85,7 @@ type fake struct {
 	limited error
 	block   chan struct{} // when set, makeThing waits for it
 	started chan struct{}
+	final   bool // fail had an effect
 	fail    error
 }
 
@@ -180,12 +181,15 @@ func (f *fake) register() {
 	})
 }
 
-func (f *fake) make(_ context.Context, in *makeThing) (*rest.OK[thing, rest.Meta], error) {
+func (f *fake) make(ctx context.Context, in *makeThing) (*rest.OK[thing, rest.Meta], error) {
 	if f.block != nil {
 		close(f.started)
 		<-f.block
 	}
 	if f.fail != nil {
+		if f.final {
+			rest.Final(ctx)
+		}
 		return nil, f.fail
 	}
 	f.mu.Lock()

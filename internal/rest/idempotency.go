@@ -19,7 +19,8 @@ type IdempotencyStore interface {
 	// Begin claims the key for a request with this fingerprint. It returns the
 	// stored answer when the same request was answered, ErrKeyReused when
 	// another one used the key, ErrInFlight when the same one runs. A claim
-	// whose holder died must lapse by itself (minutes).
+	// whose holder died must lapse by itself (minutes); ErrAnswerLost when the
+	// request had been carried out by then.
 	Begin(ctx context.Context, org, key string, fingerprint [32]byte) (stored []byte, err error)
 	// Finish stores the answer of a claimed request.
 	Finish(ctx context.Context, org, key string, answer []byte) error
@@ -27,8 +28,8 @@ type IdempotencyStore interface {
 	Abandon(ctx context.Context, org, key string) error
 }
 
-// storedAnswer is what a replay needs. It is stored sealed: an answer may
-// reveal a secret that is shown once.
+// storedAnswer is what a replay needs. It is stored sealed, and without the
+// keys it revealed: those are shown once.
 type storedAnswer struct {
 	Status   int    `json:"status"`
 	Type     string `json:"type,omitempty"`
@@ -99,12 +100,12 @@ func (d *Door) fingerprint(st *state, r *http.Request) (key string, sum [32]byte
 }
 
 // settle stores what had an effect. A request refused before its handler ran,
-// throttled or failed on our side may be tried again with the same key.
+// throttled or failed without one may be tried again with the same key.
 func (d *Door) settle(ctx context.Context, st *state, org, key string, rec *recorder) error {
-	if !st.ran || rec.status >= 500 || rec.status == fault.Throttled.Status() {
+	if !st.ran || rec.status >= 500 && !st.final || rec.status == fault.Throttled.Status() {
 		return d.cfg.Idempotency.Abandon(ctx, org, key)
 	}
-	plain, err := json.Marshal(storedAnswer{rec.status, rec.header.Get("Content-Type"), rec.header.Get("Location"), rec.body.Bytes()})
+	plain, err := json.Marshal(storedAnswer{rec.status, rec.header.Get("Content-Type"), rec.header.Get("Location"), d.cfg.Credentials.mask(rec.body.Bytes())})
 	if err != nil {
 		return err
 	}

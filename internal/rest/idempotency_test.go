@@ -3,6 +3,7 @@ package rest_test
 import (
 	"bytes"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,31 @@ func TestIdempotency(t *testing.T) {
 			f.fail = nil
 			if w := f.call("POST", "/v1/things", body, key); (w.Code == status) != c.stored {
 				t.Errorf("after %d: %d", status, w.Code)
+			}
+		}
+	})
+	t.Run("a failure that had an effect is", func(t *testing.T) {
+		f := newFake(t)
+		f.fail, f.final = errTest, true
+		first := f.call("POST", "/v1/things", body, key)
+		f.fail = nil
+		again := f.call("POST", "/v1/things", body, key)
+		testkit.Equal(t, []any{again.Code, again.Body.String(), f.made}, []any{500, first.Body.String(), 0})
+	})
+	t.Run("a key is in the first answer alone", func(t *testing.T) {
+		f := newFake(t)
+		secret := "mcp_sk_" + strings.Repeat("aB3", 12)
+		for name, shown := range map[string]string{
+			secret: "mcp_sk_aB3aB…", "two: " + secret + " " + secret + ".": "two: mcp_sk_aB3aB… mcp_sk_aB3aB….",
+			secret + "x": secret + "x", "mcp_sk_short": "mcp_sk_short", // no keys
+		} {
+			body := `{"name":"x","extra":{"k":"` + name + `"}}`
+			k := "Idempotency-Key: " + strconv.Itoa(len(name))
+			if w := f.call("POST", "/v1/things", body, k); !strings.Contains(w.Body.String(), `"k":"`+name+`"`) {
+				t.Errorf("first: %s", w.Body)
+			}
+			if w := f.call("POST", "/v1/things", body, k); w.Code != 201 || !strings.Contains(w.Body.String(), `"k":"`+shown+`"`) {
+				t.Errorf("again: %s, want %s", w.Body, shown)
 			}
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"math"
 	"time"
 
@@ -123,9 +124,15 @@ func (a *api) do(ctx context.Context, s *catalog.Server, userAgent string, u use
 	answer, err = a.Calls.Do(ctx, &r, quiet{})
 	took = math.Round(a.Now().Sub(start).Seconds()*1000) / 1000
 	if err != nil {
+		if errors.Is(err, upstream.ErrRejected) {
+			rest.Final(ctx) // it was charged
+		}
 		return nil, took, err
 	}
 	if err := refusal(answer); err != nil {
+		if !errors.Is(err, errAsks) {
+			rest.Final(ctx) // the server has answered, which is charged
+		}
 		answer.Release()
 		return nil, took, err
 	}

@@ -202,6 +202,15 @@ func TestIdempotency(t *testing.T) {
 			testkit.Equal(t, again.Header.Get("Idempotent-Replayed"), "true")
 			testkit.Equal(t, calls(), int64(1))
 		})
+		t.Run("so does one whose tool failed, which was paid for", func(t *testing.T) {
+			fails := func() *answer {
+				return h.as(h.owner.Token, "POST", "/mcp/execute/tool", tool(h.demo, "now", map[string]any{"zone": "Nowhere/AtAll"}), "Idempotency-Key: k-failed")
+			}
+			before := calls()
+			first := fails().refused(500, "MCP_SERVICE_ERROR")
+			testkit.Equal(t, fails().refused(500, "MCP_SERVICE_ERROR").Raw, first.Raw)
+			testkit.Equal(t, calls()-before, int64(1))
+		})
 		t.Run("another body is 409", func(t *testing.T) { call(h.owner.Token, "k1", "y").refused(409, "CONFLICT") })
 		t.Run("another organization's key of the same name is another key", func(t *testing.T) {
 			other := h.Tenant("other")
@@ -221,11 +230,12 @@ func TestIdempotency(t *testing.T) {
 			wg.Wait()
 			testkit.Equal(t, calls(), before+1)
 		})
-		t.Run("a key that was made is told once more in the repeat, and nowhere in the store", func(t *testing.T) {
+		t.Run("a key that was made is told once: the repeat shows its beginning, and the store nothing", func(t *testing.T) {
 			body := map[string]any{"name": "ci", "scopes": []string{"mcp:read"}}
 			first := h.as(h.owner.Token, "POST", "/users/me/api-keys", body, "Idempotency-Key: k2").want(201)
 			again := h.as(h.owner.Token, "POST", "/users/me/api-keys", body, "Idempotency-Key: k2").want(201)
-			testkit.Equal(t, first.text("apiKey", "key"), again.text("apiKey", "key"))
+			testkit.Equal(t, again.text("apiKey", "key"), first.text("apiKey", "key")[:12]+"…")
+			testkit.Equal(t, again.text("apiKey", "id"), first.text("apiKey", "id"))
 			for _, table := range []string{"idempotency", "keys", "events"} {
 				for _, row := range testkit.Must(db.All(t.Context(), s, func(v *string) []any { return []any{v} }, dump[table]))(t) {
 					if strings.Contains(row, first.text("apiKey", "key")) {

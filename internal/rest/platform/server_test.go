@@ -109,6 +109,12 @@ func TestServers(t *testing.T) {
 		}
 		testkit.Equal(t, h.as(h.owner.Token, "GET", path, nil).want(200).data("server", "health", "status"), any("failing"))
 	})
+	t.Run("and a call of it is in the log, with the cause, though nobody ever saw its tools", func(t *testing.T) {
+		dead := h.as(h.owner.Token, "POST", "/mcp/servers", map[string]any{"slug": "dead", "url": "http://127.0.0.1:8088/mcp"}).want(201)
+		a := h.as(h.owner.Token, "POST", "/mcp/execute/tool", tool(dead.text("server", "serviceId"), "any", nil)).refused(500, "MCP_SERVICE_ERROR")
+		line := h.as(h.owner.Token, "GET", "/logs/requests/log_"+strings.TrimPrefix(a.Header.Get("X-Request-Id"), "req_"), nil).want(200)
+		testkit.Equal(t, []any{line.data("log", "errorCode"), line.data("log", "creditsCharged"), line.data("log", "isBackendError")}, []any{"upstream.unreachable", 0.0, true})
+	})
 	t.Run("switched off it is not called", func(t *testing.T) {
 		h.as(h.owner.Token, "PATCH", path, map[string]any{"enabled": false}).want(200)
 		h.as(h.owner.Token, "GET", "/mcp/tools?serverId=mine", nil).refused(503, "SERVICE_UNAVAILABLE")
