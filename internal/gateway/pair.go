@@ -1,14 +1,17 @@
 package gateway
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	"headgate/internal/fault"
 	"headgate/internal/mcp"
+	"headgate/internal/server/request"
 )
 
 // pair is a client of 2024-11-05: it hears everything on one stream, which told
@@ -18,6 +21,7 @@ type pair struct {
 	id     string
 	owner  string
 	stream *stream
+	calls  atomic.Int32
 
 	mu      sync.Mutex
 	w       http.ResponseWriter
@@ -113,26 +117,47 @@ func (p *pair) begin(s *session) error {
 	return nil
 }
 
+const maxPairCalls = 100 // under way for one client
+
 // post takes a message: 202 at once, the answer goes to the stream.
 func (p *pair) post(x *exchange) {
 	if err := mcp.Scan(x.body, &x.e, mcp.Limits{}); err != nil {
 		x.misread(err)
 		return
 	}
+	if p.calls.Add(1) > maxPairCalls {
+		p.calls.Add(-1)
+		x.fail(errInFlight.Saying("Too many requests are under way on this connection."))
+		return
+	}
+	// The next message may come on the same connection, so this one goes on
+	// without its HTTP request.
+	info := request.Info{ID: request.ID(x.r.Context()), Addr: request.ClientAddr(x.r.Context())}
+	y := p.g.begin(nil, x.r.WithContext(request.With(context.WithoutCancel(x.r.Context()), info)), x.ep)
+	x.body, y.body = y.body, x.body
+	x.e, y.e = y.e, x.e
+	y.to = pairAnswer{p}
+	go func() {
+		defer p.calls.Add(-1)
+		defer y.end()
+		p.serve(y)
+	}()
+	x.to.accept()
+}
+
+func (p *pair) serve(x *exchange) {
 	p.mu.Lock()
 	s := p.session
 	p.mu.Unlock()
-	if s != nil {
+	switch {
+	case s != nil:
 		x.s, x.rev = s, s.revision
-	} else if x.e.Method != mcp.MethodInitialize {
+	case x.e.Kind != mcp.Request:
+		return
+	case x.e.Method != mcp.MethodInitialize:
 		x.fail(errNoHeader.Saying("Initialize first."))
 		return
 	}
-	w := x.web.w
-	w.Header().Set("Content-Length", "0")
-	w.WriteHeader(http.StatusAccepted)
-	_ = http.NewResponseController(w).Flush()
-	x.to = pairAnswer{p}
 	p.g.dispatch(x)
 }
 
