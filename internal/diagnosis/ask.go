@@ -9,7 +9,9 @@ import (
 
 	"headgate/internal/access"
 	"headgate/internal/catalog"
+	"headgate/internal/diagnosis/checkup"
 	"headgate/internal/diagnosis/discovery"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/fault"
 	"headgate/internal/mcp"
 	"headgate/internal/upstream"
@@ -18,7 +20,7 @@ import (
 // Validate connects to a server, within the patience of one exchange, and
 // returns what it says of itself. What is wrong is an error. The tools it has are kept as a report; whether that works
 // does not change the answer.
-func (s *Service) Validate(ctx context.Context, by *access.Principal, server *catalog.Server) (*InitInfo, error) {
+func (s *Service) Validate(ctx context.Context, by *access.Principal, server *catalog.Server) (*report.InitInfo, error) {
 	if err := access.Require(by, access.Diagnose); err != nil {
 		return nil, err
 	}
@@ -29,24 +31,24 @@ func (s *Service) Validate(ctx context.Context, by *access.Principal, server *ca
 	if facts == nil {
 		return nil, s.Failure(ctx, by, server, err)
 	}
-	info := infoOf(facts)
+	info := checkup.InfoOf(facts)
 	if err == nil {
 		s.snapshot(ctx, by, server, info, tools, time.Since(start))
 	}
 	return info, nil
 }
 
-func (s *Service) snapshot(ctx context.Context, by *access.Principal, server *catalog.Server, info *InitInfo, tools *upstream.Listing, took time.Duration) {
-	r := fresh(targetOf(server), s.Now())
+func (s *Service) snapshot(ctx context.Context, by *access.Principal, server *catalog.Server, info *report.InitInfo, tools *upstream.Listing, took time.Duration) {
+	r := report.New(targetOf(server), s.Now())
 	r.InitInfo, r.Capabilities = info, info.Capabilities
-	r.Connection = Connection{connected, "Connected and initialized."}
-	r.DurationMs = ms(took)
+	r.Connection = report.Connection{Status: report.Connected, Detail: "Connected and initialized."}
+	r.DurationMs = took.Milliseconds()
 	size := 0
-	for i := range tools.Items[:min(len(tools.Items), maxItems)] {
-		if size += len(tools.Items[i].Raw); size > maxLists {
+	for i := range tools.Items[:min(len(tools.Items), checkup.MaxItems)] {
+		if size += len(tools.Items[i].Raw); size > checkup.MaxLists {
 			return // too large to keep
 		}
-		r.Tools = append(r.Tools, compact(tools.Items[i].Raw))
+		r.Tools = append(r.Tools, checkup.Compact(tools.Items[i].Raw))
 	}
 	if err := s.store(context.WithoutCancel(ctx), by, r, kindValidate, false); err != nil {
 		s.Log.Warn("the snapshot of a server's tools was not kept", "server", server.ID, "error", err)
@@ -169,7 +171,7 @@ func (s *Service) CheckOAuth(ctx context.Context, by *access.Principal, server *
 	if server.Transport != catalog.HTTP && server.Transport != catalog.SSE {
 		return o, nil
 	}
-	o.URL = shown(server.URL)
+	o.URL = report.PublicURL(server.URL)
 	granted := s.Granted != nil && by.User != "" && s.Granted(ctx, by, server)
 	b, err := s.Binder.Bind(ctx, server, by)
 	if err == nil && len(b.Headers) > 0 {
@@ -200,7 +202,7 @@ func (s *Service) CheckOAuthURL(ctx context.Context, raw string) (*OAuth, error)
 	if err != nil {
 		return nil, err
 	}
-	o := &OAuth{URL: shown(u.String()), Method: "none"}
+	o := &OAuth{URL: report.PublicURL(u.String()), Method: "none"}
 	if s.hasMetadata(ctx, u.String()) {
 		o.UseOAuth, o.Requires, o.Method = true, true, "oauth"
 	}
@@ -210,7 +212,7 @@ func (s *Service) CheckOAuthURL(ctx context.Context, raw string) (*OAuth, error)
 func (s *Service) hasMetadata(ctx context.Context, url string) bool {
 	ctx, cancel := context.WithTimeout(ctx, s.Patience/2)
 	defer cancel()
-	client := s.client()
+	client := checkup.Client(s.Guard, s.Patience)
 	defer client.CloseIdleConnections()
 	return discovery.Discover(ctx, client, url, discovery.Challenge{}).Resource != nil
 }
@@ -224,7 +226,7 @@ func (s *Service) Failure(ctx context.Context, by *access.Principal, server *cat
 		if b, berr := s.Binder.Bind(ctx, server, by); berr == nil && len(b.Headers) > 0 {
 			return ErrRefused.Because(err)
 		}
-		return upstream.ErrAuth.Because(err).With("serverId", server.ID).With("serverName", server.Name).With("serverUrl", shown(server.URL))
+		return upstream.ErrAuth.Because(err).With("serverId", server.ID).With("serverName", server.Name).With("serverUrl", report.PublicURL(server.URL))
 	case errors.Is(err, upstream.ErrRejected) && errors.As(err, &f) && f.Details["status"] == http.StatusForbidden:
 		return ErrRefused.Because(err)
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !errors.As(err, &f):

@@ -23,7 +23,7 @@ func TestCheckOAuth(t *testing.T) {
 	})
 	s := newScript(t)
 	posts := 0
-	s.all = func(_ http.ResponseWriter, r *http.Request) bool {
+	s.All = func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost {
 			posts++
 		}
@@ -49,7 +49,7 @@ func TestCheckOAuth(t *testing.T) {
 	testkit.Equal(t, posts, 0) // MCP is spoken by POST
 	t.Run("what the last report found counts, without asking", func(t *testing.T) {
 		bare := newScript(t)
-		bare.all = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(401); return true }
+		bare.All = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(401); return true }
 		server := w.register("bare", bare.URL, nil)
 		testkit.Equal(t, testkit.Must(w.CheckOAuth(t.Context(), w.by, server))(t).UseOAuth, false)
 		w.doctor(server)
@@ -74,7 +74,7 @@ func TestAsk(t *testing.T) {
 	t.Run("a list is the server's, or not there", func(t *testing.T) {
 		l := testkit.Must(w.List(t.Context(), w.by, server, upstream.Tools))(t)
 		testkit.Equal(t, l.Items[0].Name, "look")
-		bare := w.register("bare", newScript(t).set("initialize", `{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"b","version":"1"}}`).URL, nil)
+		bare := w.register("bare", newScript(t).Set("initialize", `{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"b","version":"1"}}`).URL, nil)
 		_, err := w.List(t.Context(), w.by, bare, upstream.Templates)
 		testkit.Fault(t, err, "diagnosis.feature")
 		e := testkit.Must(w.Export(t.Context(), w.by, bare))(t)
@@ -86,7 +86,7 @@ func TestAsk(t *testing.T) {
 	})
 	t.Run("a server that hangs is a timeout, at the time that was said", func(t *testing.T) {
 		h := newScript(t)
-		h.all = hang
+		h.All = hang
 		start := time.Now()
 		_, err := w.Validate(t.Context(), w.by, w.register("hangs", h.URL, nil))
 		testkit.Fault(t, err, "upstream.timeout")
@@ -96,7 +96,7 @@ func TestAsk(t *testing.T) {
 		h.CloseClientConnections()
 	})
 	t.Run("an unknown session that is taken is found", func(t *testing.T) {
-		s := newScript(t).on("initialize", func(w http.ResponseWriter, _ *http.Request, m message) bool {
+		s := newScript(t).On("initialize", func(w http.ResponseWriter, _ *http.Request, m message) bool {
 			w.Header().Set("Mcp-Session-Id", strings.Repeat("s", 32))
 			return false
 		})

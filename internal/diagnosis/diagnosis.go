@@ -5,12 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"headgate/internal/access"
 	"headgate/internal/catalog"
 	"headgate/internal/db"
+	"headgate/internal/diagnosis/checkup"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/netguard"
 	"headgate/internal/seal"
 	"headgate/internal/upstream"
@@ -77,7 +78,7 @@ const maxLocalHeaders = 16
 
 // Examine diagnoses any URL, with the headers the caller gives, and keeps
 // nothing. Who may do that is the caller's business.
-func (s *Service) Examine(ctx context.Context, raw string, headers map[string]string) (*Report, error) {
+func (s *Service) Examine(ctx context.Context, raw string, headers map[string]string) (*report.Report, error) {
 	u, err := s.Guard.CheckURL(raw)
 	if err != nil {
 		return nil, err
@@ -92,14 +93,14 @@ func (s *Service) Examine(ctx context.Context, raw string, headers map[string]st
 		}
 		fields = append(fields, catalog.Header{Name: name, Value: seal.NewValue(value)})
 	}
-	r := fresh(Target{URL: shown(u.String()), Transport: string(catalog.HTTP)}, s.Now())
+	r := report.New(report.Target{URL: report.PublicURL(u.String()), Transport: string(catalog.HTTP)}, s.Now())
 	return r, s.examine(ctx, r, func(ctx context.Context) { s.overNetwork(ctx, r, u.String(), fields, catalog.Auto) })
 }
 
 // Doctor diagnoses a server with the caller's credentials, keeps the report
 // and returns it. What is wrong is in the report; an error means that there
 // was no diagnosis.
-func (s *Service) Doctor(ctx context.Context, by *access.Principal, server *catalog.Server) (*Report, error) {
+func (s *Service) Doctor(ctx context.Context, by *access.Principal, server *catalog.Server) (*report.Report, error) {
 	if err := access.Require(by, access.Diagnose); err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func (s *Service) Doctor(ctx context.Context, by *access.Principal, server *cata
 
 // DoctorURL is Examine for a principal who may register servers, and keeps the
 // report.
-func (s *Service) DoctorURL(ctx context.Context, by *access.Principal, raw string, headers map[string]string) (*Report, error) {
+func (s *Service) DoctorURL(ctx context.Context, by *access.Principal, raw string, headers map[string]string) (*report.Report, error) {
 	if err := access.Require(by, access.ServicesAdmin); err != nil {
 		return nil, err
 	}
@@ -124,12 +125,12 @@ func (s *Service) DoctorURL(ctx context.Context, by *access.Principal, raw strin
 	return r, s.save(ctx, by, r, false)
 }
 
-func (s *Service) doctor(ctx context.Context, by *access.Principal, server *catalog.Server) (*Report, error) {
-	r := fresh(targetOf(server), s.Now())
+func (s *Service) doctor(ctx context.Context, by *access.Principal, server *catalog.Server) (*report.Report, error) {
+	r := report.New(targetOf(server), s.Now())
 	b, err := s.Binder.Bind(ctx, server, by)
 	if errors.Is(err, catalog.ErrUnconfigured) {
-		(&doctor{report: r}).disconnected(problemFault(err))
-		r.conclude()
+		checkup.Disconnected(r, checkup.ProblemOf(err))
+		r.Conclude()
 		return r, nil
 	}
 	if err != nil {
@@ -139,21 +140,21 @@ func (s *Service) doctor(ctx context.Context, by *access.Principal, server *cata
 		if server.Transport == catalog.HTTP || server.Transport == catalog.SSE {
 			s.overNetwork(ctx, r, server.URL, b.Headers, server.Era)
 		} else {
-			s.overHub(ctx, r, by, server)
+			checkup.OverHub(ctx, r, s.Hub, by, server)
 		}
 	})
 }
 
-func targetOf(s *catalog.Server) Target {
-	t := Target{ServerID: s.ID, ServerName: s.Name, Slug: s.Slug, Workspace: s.Workspace, Organization: s.Organization, Transport: string(s.Transport)}
+func targetOf(s *catalog.Server) report.Target {
+	t := report.Target{ServerID: s.ID, ServerName: s.Name, Slug: s.Slug, Workspace: s.Workspace, Organization: s.Organization, Transport: string(s.Transport)}
 	if s.Transport == catalog.HTTP || s.Transport == catalog.SSE {
-		t.URL = shown(s.URL)
+		t.URL = report.PublicURL(s.URL)
 	}
 	return t
 }
 
 // examine runs one diagnosis within its time, when there is a free slot.
-func (s *Service) examine(ctx context.Context, r *Report, run func(context.Context)) error {
+func (s *Service) examine(ctx context.Context, r *report.Report, run func(context.Context)) error {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -164,23 +165,12 @@ func (s *Service) examine(ctx context.Context, r *Report, run func(context.Conte
 	defer cancel()
 	start := time.Now()
 	run(ctx)
-	r.DurationMs = ms(time.Since(start))
+	r.DurationMs = time.Since(start).Milliseconds()
 	return nil
 }
 
-func (s *Service) overNetwork(ctx context.Context, r *Report, url string, fields []catalog.Header, era catalog.Era) {
-	client := s.client()
+func (s *Service) overNetwork(ctx context.Context, r *report.Report, url string, fields []catalog.Header, era catalog.Era) {
+	client := checkup.Client(s.Guard, s.Timeout)
 	defer client.CloseIdleConnections()
-	d := &doctor{svc: s, report: r, era: era, slug: r.Target.Slug, line: &line{client: client, url: url, fields: fields, steps: &r.Steps, patience: s.Patience}}
-	d.run(ctx)
-	r.scrub(append(secretsOf(url, fields), d.line.session))
+	checkup.OverNetwork(ctx, r, checkup.Options{URL: url, Headers: fields, Era: era, Slug: r.Target.Slug, Client: client, Resolve: s.Resolve, Now: s.Now, Patience: s.Patience})
 }
-
-// client is one run's own, so that what it measures is not warmed by others.
-func (s *Service) client() *http.Client {
-	c := s.Guard.HTTPClient(s.Timeout, maxBody)
-	c.Transport = steady{c.Transport}
-	return c
-}
-
-func (s *Service) now() time.Time { return s.Now() }

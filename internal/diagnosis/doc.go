@@ -1,21 +1,21 @@
 // Package diagnosis finds out whether an MCP server is well, and says what to
 // mend.
 //
-// It owns reports (what a diagnosis found), their comparison (Diff), and
-// schedules; the tables reports and diagnosis_schedules. A diagnosis is of a
-// registered server, with its credentials, or of any URL, without.
+// It owns the history of reports, and schedules; the tables reports and
+// diagnosis_schedules. A diagnosis is of a registered server, with the
+// caller's credentials, or of any URL, without. Beside the doctor there are
+// the short questions: Validate, CheckOAuth, List, Export.
 //
-// Doctor runs a list of checks one after the other: eight whose outcomes make
-// the status (probe to prompts), and further ones (dns to protocol) that make
-// findings: what is wrong, why it matters, how to mend it. The JSON of Report
-// is stable and is what doors, the store and the CLI show.
+// Its parts: checkup makes a diagnosis, report is what comes of it (and the
+// drift between two), discovery finds authorization servers, grants keeps the
+// tokens people bring.
 //
-// Promises: a run ends within its time and keeps at most a few MiB; at most
-// Parallel run at once. Every connection goes through netguard, and a failure
-// to connect reads alike for every cause and takes its time in steps, so that
-// it maps no private network. No credential and no session id is in a report.
-// A tool is never called. A broken schedule tells the audit trail.
+// Promises: a run ends within its time, and at most Parallel run at once; a
+// hundred reports of each server are kept, for ninety days; when a scheduled
+// run finds something broken that was well before, the audit trail has an
+// event. Examine needs no store, so that the command line can do without a
+// server.
 //
-// It leaves to others: how calls reach a server (upstream), tokens people
-// bring (grants), finding authorization servers (discovery).
+// It leaves to others: how calls reach a server (upstream), and who may use a
+// server at all.
 package diagnosis

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -19,7 +18,7 @@ import (
 	"headgate/internal/catalog"
 	"headgate/internal/demo"
 	"headgate/internal/diagnosis"
-	"headgate/internal/netguard"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/oauthserver"
 )
@@ -28,9 +27,9 @@ func impatient(o *diagnosis.Options) { o.Patience = 200 * time.Millisecond }
 
 func TestDoctorOfWellServers(t *testing.T) {
 	w := newWorld(t, testkit.SQLite(t))
-	ready := func(t *testing.T, r *diagnosis.Report, era string) {
+	ready := func(t *testing.T, r *report.Report, era string) {
 		t.Helper()
-		if r.Status != diagnosis.Ready || r.InitInfo.Era != era || r.Error != nil || r.Count(diagnosis.SevError) > 0 || r.ExitCode() != 0 {
+		if r.Status != report.Ready || r.InitInfo.Era != era || r.Error != nil || r.Count(report.SevError) > 0 || r.ExitCode() != 0 {
 			t.Errorf("%s %+v %+v %+v", r.Status, r.InitInfo, r.Error, r.Findings)
 		}
 	}
@@ -48,7 +47,7 @@ func TestDoctorOfWellServers(t *testing.T) {
 		ready(t, r, "modern")
 		testkit.Equal(t, r.Protocol.Eras, []string{"legacy", "modern"})
 		// The SDK compares Mcp-Name without decoding it (v1.8.0).
-		testkit.Equal(t, outcome(r, "headers").Status, diagnosis.Warning)
+		testkit.Equal(t, outcome(r, "headers").Status, report.Warning)
 	})
 	t.Run("a server of the HTTP+SSE transport is found and used", func(t *testing.T) {
 		s := httptest.NewServer(sdk.NewSSEHandler(func(*http.Request) *sdk.Server {
@@ -59,7 +58,7 @@ func TestDoctorOfWellServers(t *testing.T) {
 		t.Cleanup(s.Close)
 		r := w.doctor(w.register("old", s.URL, nil))
 		testkit.Equal(t, r.Probe.Transport.Selected, "sse")
-		if r.Status != diagnosis.Ready || len(r.Tools) != 1 {
+		if r.Status != report.Ready || len(r.Tools) != 1 {
 			t.Errorf("%s %+v %d tools", r.Status, r.Checks, len(r.Tools))
 		}
 	})
@@ -67,19 +66,19 @@ func TestDoctorOfWellServers(t *testing.T) {
 		d := testkit.Must(w.catalog.CreateServer(t.Context(), &access.Principal{Kind: access.System, ID: "headgate", Tenant: w.tenant, Organization: w.org, Role: access.Owner, Scopes: access.Every},
 			catalog.ServerInput{Workspace: w.workspace, ServiceInput: catalog.ServiceInput{Slug: "demo", Transport: catalog.Builtin, URL: demo.Name}}))(t)
 		r := w.doctor(w.server(d.ID))
-		if r.Status != diagnosis.Ready || len(r.Tools) != 3 || r.Probe != nil || r.Target.URL != "" {
+		if r.Status != report.Ready || len(r.Tools) != 3 || r.Probe != nil || r.Target.URL != "" {
 			t.Errorf("%s %+v", r.Status, r.Checks)
 		}
 	})
 }
 
-func outcome(r *diagnosis.Report, id string) diagnosis.Outcome {
+func outcome(r *report.Report, id string) report.Outcome {
 	for _, o := range r.Further {
 		if o.ID == id {
 			return o
 		}
 	}
-	return diagnosis.Outcome{}
+	return report.Outcome{}
 }
 
 func TestDoctorOfProtectedServers(t *testing.T) {
@@ -88,7 +87,7 @@ func TestDoctorOfProtectedServers(t *testing.T) {
 	protected := as.Protect(demo.Handler("1", time.Now))
 	t.Run("without credentials a sign-in is required, and who gives it is named", func(t *testing.T) {
 		r := w.doctor(w.register("anonymous", protected.URL, nil))
-		testkit.Equal(t, r.Status, diagnosis.OAuthRequired)
+		testkit.Equal(t, r.Status, report.OAuthRequired)
 		testkit.Equal(t, r.ExitCode(), 3)
 		testkit.Equal(t, r.Connection.Status, "skipped")
 		testkit.Equal(t, r.Error.Code, "OAUTH_REQUIRED")
@@ -97,14 +96,14 @@ func TestDoctorOfProtectedServers(t *testing.T) {
 			t.Errorf("%+v", o)
 		}
 		testkit.Equal(t, o.RegistrationStrategies, []string{"cimd", "dcr", "preregistered"})
-		if r.Count(diagnosis.SevError) != 0 {
+		if r.Count(report.SevError) != 0 {
 			t.Errorf("findings: %+v", r.Findings)
 		}
 	})
 	t.Run("with a good token it is ready, and the token is nowhere in the report", func(t *testing.T) {
 		token, _ := as.Grant(protected.URL)
 		r := w.doctor(w.register("signed-in", protected.URL, map[string]string{"Authorization": "Bearer " + token}))
-		testkit.Equal(t, r.Status, diagnosis.Ready)
+		testkit.Equal(t, r.Status, report.Ready)
 		testkit.Equal(t, r.Probe.Status, "oauth_required")
 		if text := testkit.Must(r.JSON())(t); strings.Contains(string(text), token) {
 			t.Error("the report holds the token")
@@ -112,7 +111,7 @@ func TestDoctorOfProtectedServers(t *testing.T) {
 	})
 	t.Run("credentials that are refused are forbidden", func(t *testing.T) {
 		r := w.doctor(w.register("refused", protected.URL, map[string]string{"Authorization": "Bearer nonsense-token"}))
-		testkit.Equal(t, r.Status, diagnosis.Failed)
+		testkit.Equal(t, r.Status, report.Failed)
 		testkit.Equal(t, r.Error.Code, "FORBIDDEN")
 	})
 	t.Run("metadata that misleads is found", func(t *testing.T) {
@@ -133,7 +132,7 @@ func TestDoctorOfProtectedServers(t *testing.T) {
 	})
 	t.Run("a bare 401 is told how to do it", func(t *testing.T) {
 		s := newScript(t)
-		s.all = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(401); return true }
+		s.All = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(401); return true }
 		f := findings(w.doctor(w.register("bare", s.URL, nil)))
 		if _, ok := f["auth.no-challenge"]; !ok {
 			t.Errorf("%v", f)
@@ -156,34 +155,34 @@ func TestDoctorOfBrokenServers(t *testing.T) {
 	w := newWorld(t, testkit.SQLite(t), impatient)
 	t.Run("a server that hangs costs its time and no more", func(t *testing.T) {
 		s := newScript(t)
-		s.all = hang
+		s.All = hang
 		r := w.doctor(w.register("hangs", s.URL, nil))
-		testkit.Equal(t, r.Status, diagnosis.Failed)
+		testkit.Equal(t, r.Status, report.Failed)
 		testkit.Equal(t, r.Error.Code, "TIMEOUT")
 		if r.DurationMs > 2000 {
 			t.Errorf("%d ms", r.DurationMs)
 		}
 	})
 	t.Run("one list that fails leaves the others", func(t *testing.T) {
-		s := newScript(t).on("tools/list", func(w http.ResponseWriter, _ *http.Request, m message) bool {
+		s := newScript(t).On("tools/list", func(w http.ResponseWriter, _ *http.Request, m message) bool {
 			fail(w, 200, m.ID, -32603, "broken")
 			return true
 		})
 		r := w.doctor(w.register("half", s.URL, nil))
-		testkit.Equal(t, r.Status, diagnosis.Partial)
+		testkit.Equal(t, r.Status, report.Partial)
 		testkit.Equal(t, r.ExitCode(), 5)
 		testkit.Equal(t, []string{r.Checks.Tools.Status, r.Checks.Resources.Status, r.Checks.Prompts.Status}, []string{"error", "ok", "ok"})
 		testkit.Equal(t, fmt.Sprint(r.Error.Details["rpcCode"]), "-32603")
 	})
 	t.Run("a list that hangs leaves the others", func(t *testing.T) {
-		s := newScript(t).on("prompts/list", func(_ http.ResponseWriter, r *http.Request, _ message) bool { return hang(nil, r) })
+		s := newScript(t).On("prompts/list", func(_ http.ResponseWriter, r *http.Request, _ message) bool { return hang(nil, r) })
 		r := w.doctor(w.register("half-slow", s.URL, nil))
-		testkit.Equal(t, r.Status, diagnosis.Partial)
+		testkit.Equal(t, r.Status, report.Partial)
 		testkit.Equal(t, []string{r.Checks.Tools.Status, r.Checks.Prompts.Status}, []string{"ok", "error"})
 	})
 	t.Run("a list without an end is one mistake, not a run without an end", func(t *testing.T) {
 		n := 0
-		s := newScript(t).on("tools/list", func(w http.ResponseWriter, _ *http.Request, m message) bool {
+		s := newScript(t).On("tools/list", func(w http.ResponseWriter, _ *http.Request, m message) bool {
 			n++
 			respond(w, m.ID, fmt.Sprintf(`{"tools":[],"nextCursor":"%d"}`, n%3))
 			return true
@@ -196,7 +195,7 @@ func TestDoctorOfBrokenServers(t *testing.T) {
 	})
 	t.Run("a list too long to read is cut and told", func(t *testing.T) {
 		entry := fmt.Sprintf(`{"uri":"a://b","name":"b","description":%q}`, strings.Repeat("<", 1<<19))
-		s := newScript(t).on("resources/list", func(w http.ResponseWriter, _ *http.Request, m message) bool {
+		s := newScript(t).On("resources/list", func(w http.ResponseWriter, _ *http.Request, m message) bool {
 			respond(w, m.ID, `{"resources":[`+entry+`],"nextCursor":"`+m.Params.Cursor+`x"}`)
 			return true
 		})
@@ -207,48 +206,39 @@ func TestDoctorOfBrokenServers(t *testing.T) {
 	})
 	t.Run("an answer that is no MCP is said to be none", func(t *testing.T) {
 		s := newScript(t)
-		s.all = func(w http.ResponseWriter, _ *http.Request) bool { fmt.Fprint(w, "<html>hello"); return true }
+		s.All = func(w http.ResponseWriter, _ *http.Request) bool { fmt.Fprint(w, "<html>hello"); return true }
 		r := w.doctor(w.register("page", s.URL, nil))
-		testkit.Equal(t, r.Status, diagnosis.Failed)
+		testkit.Equal(t, r.Status, report.Failed)
 		testkit.Equal(t, r.Probe.Status, "reachable")
 	})
 	t.Run("a redirect is followed with nothing in hand, and its end is named", func(t *testing.T) {
 		end := newScript(t)
 		seen := ""
-		end.all = func(_ http.ResponseWriter, r *http.Request) bool { seen += r.Header.Get("X-Secret"); return false }
+		end.All = func(_ http.ResponseWriter, r *http.Request) bool { seen += r.Header.Get("X-Secret"); return false }
 		s := newScript(t)
-		s.all = func(w http.ResponseWriter, r *http.Request) bool {
+		s.All = func(w http.ResponseWriter, r *http.Request) bool {
 			http.Redirect(w, r, end.URL+"/mcp?token=1", http.StatusPermanentRedirect)
 			return true
 		}
 		r := w.doctor(w.register("moved", s.URL, map[string]string{"X-Secret": "s3cr3t-value"}))
-		testkit.Equal(t, r.Status, diagnosis.Failed)
-		testkit.Equal(t, r.Network.Redirects, []diagnosis.Redirect{{Status: 308, To: end.URL + "/mcp"}})
+		testkit.Equal(t, r.Status, report.Failed)
+		testkit.Equal(t, r.Network.Redirects, []report.Redirect{{Status: 308, To: end.URL + "/mcp"}})
 		testkit.Equal(t, seen, "")
 	})
-}
-
-func TestDoctorOfUntrustedCertificates(t *testing.T) {
-	s := httptest.NewTLSServer(http.NotFoundHandler())
-	t.Cleanup(s.Close)
-	r := testkit.Must(diagnosis.New(diagnosis.Options{Guard: loopback}).Examine(t.Context(), s.URL, nil))(t)
-	if r.Status != diagnosis.Failed || !strings.Contains(r.Error.Message, "certificate") {
-		t.Errorf("%s %+v", r.Status, r.Error)
-	}
 }
 
 func TestDoctorKeepsSecrets(t *testing.T) {
 	w := newWorld(t, testkit.SQLite(t))
 	const secret = "s3cr3t-value-of-a-header"
-	s := newScript(t).on("initialize", func(w http.ResponseWriter, r *http.Request, m message) bool {
+	s := newScript(t).On("initialize", func(w http.ResponseWriter, r *http.Request, m message) bool {
 		w.Header().Set("Mcp-Session-Id", "session-0123456789")
 		respond(w, m.ID, fmt.Sprintf(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":%q,"version":"1"},"instructions":"session-0123456789 %s"}`, r.Header.Get("X-Key"), r.URL.RawQuery))
 		return true
 	})
 	r := w.doctor(w.register("echo", s.URL+"/?key=in-the-url", map[string]string{"X-Key": secret}))
-	testkit.Equal(t, r.Status, diagnosis.Ready)
+	testkit.Equal(t, r.Status, report.Ready)
 	kept := testkit.Must(w.Report(t.Context(), w.by, r.ID))(t)
-	for name, report := range map[string]*diagnosis.Report{"answered": r, "kept": kept} {
+	for name, report := range map[string]*report.Report{"answered": r, "kept": kept} {
 		text := string(testkit.Must(report.JSON())(t))
 		for _, s := range []string{secret, "session-0123456789", "in-the-url"} {
 			if strings.Contains(text, s) {
@@ -256,149 +246,17 @@ func TestDoctorKeepsSecrets(t *testing.T) {
 			}
 		}
 	}
-	if s.count("initialize") < 2 {
+	if s.Count("initialize") < 2 {
 		t.Error("the server was not asked with the header")
 	}
-}
-
-// What cannot be reached reads alike, whatever the reason, so that nobody maps
-// a private network with the doctor (security.md U06).
-func TestDoctorIsNoMap(t *testing.T) {
-	canary := newScript(t)
-	_, port, _ := strings.Cut(strings.TrimPrefix(canary.URL, "http://"), ":")
-	guard := netguard.NewWithResolver(netguard.Policy{}, func(_ context.Context, _, host string) ([]netip.Addr, error) {
-		if host == "inside.example" {
-			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-		}
-		return nil, fmt.Errorf("no such host")
-	})
-	open := netguard.NewWithResolver(netguard.Policy{Loopback: true}, func(context.Context, string, string) ([]netip.Addr, error) {
-		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-	})
-	_, closed, _ := strings.Cut(strings.TrimPrefix(strings.TrimSuffix(dead(t), "/mcp"), "http://"), ":")
-	var reports []string
-	for _, c := range []struct {
-		guard *netguard.Guard
-		url   string
-	}{
-		{guard, "http://inside.example:" + port}, {guard, "http://nowhere.example:" + port}, {open, "http://closed.example:" + closed},
-	} {
-		svc := diagnosis.New(diagnosis.Options{Guard: c.guard, Patience: time.Second})
-		r := testkit.Must(svc.Examine(t.Context(), c.url, nil))(t)
-		if r.DurationMs < 240 {
-			t.Errorf("%s failed after %d ms", c.url, r.DurationMs)
-		}
-		r.DurationMs, r.GeneratedAt = 0, time.Time{}
-		text := string(testkit.Must(r.JSON())(t))
-		reports = append(reports, strings.ReplaceAll(text, c.url, "URL"))
-	}
-	testkit.Equal(t, reports[1], reports[0])
-	testkit.Equal(t, reports[2], reports[0])
-	testkit.Equal(t, canary.count("initialize")+canary.count("server/discover"), 0)
-}
-
-func TestDoctorFindings(t *testing.T) {
-	long := strings.Repeat("n", 70)
-	deep := `{"type":"object","properties":{"a":` + strings.Repeat(`{"type":"object","properties":{"a":`, 12) + `{"type":"string"}` + strings.Repeat(`}}`, 12) + `}}`
-	tool := func(name, more string) string { return fmt.Sprintf(`{"name":%q,"description":"D."%s}`, name, more) }
-	schema := func(s string) string { return `,"inputSchema":` + s }
-	for _, c := range []struct{ tools, finding, severity string }{
-		{tool("a", schema(`{"type":"object"}`)) + "," + tool("a", schema(`{"type":"object"}`)), "names.twice", "error"},
-		{tool("Get", schema(`{"type":"object"}`)) + "," + tool("get", schema(`{"type":"object"}`)), "names.alike", "warning"},
-		{tool("a b", schema(`{"type":"object"}`)), "names.characters", "error"},
-		{tool(long, schema(`{"type":"object"}`)), "names.long", "warning"},
-		{tool(long+long, schema(`{"type":"object"}`)), "names.too-long", "error"},
-		{`{"description":"D."}`, "names.missing", "error"},
-		{tool("a", ""), "schemas.no-input", "error"},
-		{tool("a", schema(`{"type":"string"}`)), "schemas.not-object", "error"},
-		{tool("a", schema(`{"type":"object","properties":{"x":{"type":"nonsense"}}}`)), "schemas.invalid", "error"},
-		{tool("a", schema(`{"type":"object","properties":{"x":{"$ref":"http://a.example/b"}}}`)), "schemas.remote-ref", "error"},
-		{tool("a", schema(deep)), "schemas.deep", "warning"},
-		{tool("a", schema(`{"type":"object","properties":{"x":{"type":"number","x-mcp-header":"X"}}}`)), "schemas.param-headers", "error"},
-		{`{"name":"a","inputSchema":{"type":"object"}}`, "hints.no-description", "warning"},
-		{tool("a", schema(`{"type":"object"}`)), "hints.none", "info"},
-		{tool("a", schema(`{"type":"object"}`)+`,"annotations":{"readOnlyHint":true,"destructiveHint":true}`), "hints.contradiction", "error"},
-		{tool("delete_all", schema(`{"type":"object"}`)+`,"annotations":{"readOnlyHint":true}`), "hints.suspicious", "warning"},
-		{`{"name":7}`, "schemas.bad-tool", "error"},
-		{fmt.Sprintf(`{"name":"a","description":%q,"inputSchema":{"type":"object"}}`, strings.Repeat("w ", 25_000)), "size.context", "warning"},
-	} {
-		t.Run(c.finding, func(t *testing.T) {
-			svc := diagnosis.New(diagnosis.Options{Guard: loopback})
-			r := testkit.Must(svc.Examine(t.Context(), newScript(t).set("tools/list", `{"tools":[`+c.tools+`]}`).URL, nil))(t)
-			f, ok := findings(r)[c.finding]
-			if !ok || f.Severity != c.severity {
-				t.Fatalf("want %s %s, got %+v", c.severity, c.finding, r.Findings)
-			}
-			if f.What == "" || f.Why == "" || f.Fix == "" || len(f.Subjects) == 0 && f.ID != "size.context" {
-				t.Errorf("a finding says what, why and how to mend: %+v", f)
-			}
-			if o := outcome(r, f.Check); c.severity == "error" && o.Status != diagnosis.Error {
-				t.Errorf("the check %s is %+v", f.Check, o)
-			}
-			testkit.Equal(t, r.Status, diagnosis.Ready) // the contract's status is the eight checks' alone
-		})
-	}
-}
-
-func TestDoctorProtocol(t *testing.T) {
-	svc := diagnosis.New(diagnosis.Options{Guard: loopback, Patience: 500 * time.Millisecond})
-	for _, c := range []struct {
-		name, finding string
-		server        func(s *script)
-	}{
-		{"an unknown method that is answered", "protocol.method-not-found", func(s *script) { s.set("headgate/doctor", `{}`) }},
-		{"a server without ping", "protocol.ping", func(s *script) { delete(s.results, "ping") }},
-		{"a notification answered with 200", "protocol.notification-status", func(s *script) {
-			s.on("notifications/initialized", func(http.ResponseWriter, *http.Request, message) bool { return true })
-		}},
-		{"a GET that is neither", "protocol.get-stream", func(s *script) {
-			s.all = func(w http.ResponseWriter, r *http.Request) bool {
-				if r.Method == http.MethodGet {
-					w.WriteHeader(500)
-				}
-				return r.Method == http.MethodGet
-			}
-		}},
-		{"any Origin taken", "protocol.origin", func(s *script) {
-			s.all = func(_ http.ResponseWriter, r *http.Request) bool { r.Header.Del("Origin"); return false }
-		}},
-		{"only an old revision", "era.old", func(s *script) {
-			s.set("initialize", `{"protocolVersion":"2025-03-26","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}`)
-		}},
-	} {
-		t.Run(c.name+" is found", func(t *testing.T) {
-			s := newScript(t)
-			c.server(s)
-			r := testkit.Must(svc.Examine(t.Context(), s.URL, nil))(t)
-			if _, ok := findings(r)[c.finding]; !ok {
-				t.Errorf("%s is missing in %+v", c.finding, r.Findings)
-			}
-		})
-	}
-	t.Run("a modern server that believes anything is found out", func(t *testing.T) {
-		s := newScript(t).set("server/discover", `{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}`)
-		r := testkit.Must(svc.Examine(t.Context(), s.URL, nil))(t)
-		f := findings(r)
-		for _, id := range []string{"protocol.method-header", "protocol.no-method-header", "protocol.version-header", "protocol.unknown-version",
-			"protocol.removed-method", "protocol.result-type", "protocol.cache-hints", "protocol.method-not-found-status"} {
-			if _, ok := f[id]; !ok {
-				t.Errorf("%s is missing", id)
-			}
-		}
-	})
-	t.Run("no tool is ever called", func(t *testing.T) {
-		s := newScript(t)
-		testkit.Must(svc.Examine(t.Context(), s.URL, nil))(t)
-		testkit.Equal(t, s.count("tools/call"), 0)
-	})
 }
 
 func TestDoctorBounds(t *testing.T) {
 	t.Run("fifty at once end in time and in little memory", func(t *testing.T) {
 		entry := fmt.Sprintf(`{"name":"n","description":%q,"inputSchema":{"type":"object"}}`, strings.Repeat("x", 256<<10))
-		big := newScript(t).set("tools/list", `{"tools":[`+entry+`]}`)
+		big := newScript(t).Set("tools/list", `{"tools":[`+entry+`]}`)
 		hangs := newScript(t)
-		hangs.all = hang
+		hangs.All = hang
 		gone := dead(t)
 		svc := diagnosis.New(diagnosis.Options{Guard: loopback, Patience: 500 * time.Millisecond, Timeout: 3 * time.Second})
 		var before, after runtime.MemStats
@@ -426,7 +284,7 @@ func TestDoctorBounds(t *testing.T) {
 	})
 	t.Run("beyond the slots one waits, and gives up with its caller", func(t *testing.T) {
 		hangs, began := newScript(t), make(chan struct{}, 8)
-		hangs.all = func(w http.ResponseWriter, r *http.Request) bool {
+		hangs.All = func(w http.ResponseWriter, r *http.Request) bool {
 			began <- struct{}{}
 			return hang(w, r)
 		}
@@ -450,14 +308,14 @@ func TestDoctorRights(t *testing.T) {
 	viewer.Role = access.Viewer
 	s := newScript(t)
 	server := w.register("s", s.URL, nil)
-	before := s.count("initialize")
+	before := s.Count("initialize")
 	_, err := w.Doctor(t.Context(), &viewer, server)
 	testkit.Fault(t, err, "access.denied")
 	_, err = w.DoctorURL(t.Context(), &viewer, s.URL, nil)
 	testkit.Fault(t, err, "access.denied")
 	_, err = w.Validate(t.Context(), &viewer, server)
 	testkit.Fault(t, err, "access.denied")
-	testkit.Equal(t, s.count("initialize"), before)
+	testkit.Equal(t, s.Count("initialize"), before)
 	for _, url := range []string{"file:///etc/passwd", "stdio:ls", "http://user:pw@127.0.0.1/", "http://127.0.0.1:22/"} {
 		if _, err := w.DoctorURL(t.Context(), w.by, url, nil); err == nil {
 			t.Errorf("%s was accepted", url)
@@ -471,7 +329,7 @@ func TestReportJSON(t *testing.T) {
 	t.Run("a report reads back as it was written, and lists are never null", func(t *testing.T) {
 		r := testkit.Must(diagnosis.New(diagnosis.Options{Guard: loopback}).Examine(t.Context(), dead(t), nil))(t)
 		text := testkit.Must(r.JSON())(t)
-		again := testkit.Must(testkit.Must(diagnosis.ParseReport(text))(t).JSON())(t)
+		again := testkit.Must(testkit.Must(report.Parse(text))(t).JSON())(t)
 		testkit.Equal(t, string(again), string(text))
 		var m map[string]any
 		testkit.Must0(t, json.Unmarshal(text, &m))

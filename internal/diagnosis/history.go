@@ -8,6 +8,7 @@ import (
 
 	"headgate/internal/access"
 	"headgate/internal/db"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/id"
 )
 
@@ -20,11 +21,11 @@ const (
 )
 
 // save keeps a report, and names it.
-func (s *Service) save(ctx context.Context, by *access.Principal, r *Report, scheduled bool) error {
+func (s *Service) save(ctx context.Context, by *access.Principal, r *report.Report, scheduled bool) error {
 	return s.store(ctx, by, r, kindDoctor, scheduled)
 }
 
-func (s *Service) store(ctx context.Context, by *access.Principal, r *Report, kind string, scheduled bool) error {
+func (s *Service) store(ctx context.Context, by *access.Principal, r *report.Report, kind string, scheduled bool) error {
 	r.ID = id.New("rep")
 	text, err := r.JSON()
 	if err != nil {
@@ -35,7 +36,7 @@ func (s *Service) store(ctx context.Context, by *access.Principal, r *Report, ki
 	}
 	sum := &Summary{ID: r.ID, Organization: r.Target.Organization, Workspace: r.Target.Workspace, Server: r.Target.ServerID, Kind: kind, URL: r.Target.URL,
 		Status: r.Status, CreatedBy: author(by), Scheduled: scheduled, CreatedAt: s.Now().UTC(), DurationMs: r.DurationMs, Tools: int64(len(r.Tools)),
-		Errors: r.Count(SevError), Warnings: r.Count(SevWarning)}
+		Errors: r.Count(report.SevError), Warnings: r.Count(report.SevWarning)}
 	return s.Store.Tx(ctx, func(tx *db.Tx) error {
 		if err := insertReport(ctx, tx, sum, text); err != nil {
 			return err
@@ -67,11 +68,11 @@ func (s *Service) Reports(ctx context.Context, by *access.Principal, server, kin
 }
 
 // Report returns a kept report.
-func (s *Service) Report(ctx context.Context, by *access.Principal, report string) (*Report, error) {
+func (s *Service) Report(ctx context.Context, by *access.Principal, ref string) (*report.Report, error) {
 	if err := access.Require(by, access.Diagnose); err != nil {
 		return nil, err
 	}
-	canonical, ok := id.Parse("rep", report)
+	canonical, ok := id.Parse("rep", ref)
 	if !ok {
 		return nil, ErrNoReport
 	}
@@ -82,11 +83,11 @@ func (s *Service) Report(ctx context.Context, by *access.Principal, report strin
 	if err != nil {
 		return nil, err
 	}
-	return ParseReport([]byte(text))
+	return report.Parse([]byte(text))
 }
 
 // Compare returns the drift between two kept reports.
-func (s *Service) Compare(ctx context.Context, by *access.Principal, from, to string) (*Drift, error) {
+func (s *Service) Compare(ctx context.Context, by *access.Principal, from, to string) (*report.Drift, error) {
 	a, err := s.Report(ctx, by, from)
 	if err != nil {
 		return nil, err
@@ -95,11 +96,11 @@ func (s *Service) Compare(ctx context.Context, by *access.Principal, from, to st
 	if err != nil {
 		return nil, err
 	}
-	return Diff(a, b), nil
+	return report.Diff(a, b), nil
 }
 
 // last returns the newest doctor's report of a server; nil when there is none.
-func (s *Service) last(ctx context.Context, organization, server string) (*Report, error) {
+func (s *Service) last(ctx context.Context, organization, server string) (*report.Report, error) {
 	text, err := lastReport(ctx, s.Store, organization, server)
 	if errors.Is(err, db.ErrNone) {
 		return nil, nil
@@ -107,7 +108,7 @@ func (s *Service) last(ctx context.Context, organization, server string) (*Repor
 	if err != nil {
 		return nil, err
 	}
-	return ParseReport([]byte(text))
+	return report.Parse([]byte(text))
 }
 
 // Expire removes reports older than 90 days.

@@ -12,6 +12,7 @@ import (
 	"headgate/internal/catalog"
 	"headgate/internal/db"
 	"headgate/internal/diagnosis"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/id"
 	"headgate/internal/jobs"
 	"headgate/internal/testkit"
@@ -35,7 +36,7 @@ func TestReports(t *testing.T) {
 		testkit.Must0(t, err)
 		testkit.Equal(t, total, int64(2))
 		testkit.Equal(t, list[0].ID, second.ID)
-		testkit.Equal(t, list[0].Status, diagnosis.Ready)
+		testkit.Equal(t, list[0].Status, report.Ready)
 		_, all, err := w.Reports(t.Context(), w.by, "", "", 10, 0)
 		testkit.Must0(t, err)
 		testkit.Equal(t, all, int64(4))
@@ -45,7 +46,7 @@ func TestReports(t *testing.T) {
 			t.Errorf("validate keeps a snapshot of the tools: %+v", validated)
 		}
 
-		for _, r := range []*diagnosis.Report{first, url} {
+		for _, r := range []*report.Report{first, url} {
 			got := testkit.Must(w.Report(t.Context(), w.by, r.ID))(t)
 			testkit.Equal(t, string(testkit.Must(got.JSON())(t)), string(testkit.Must(r.JSON())(t)))
 		}
@@ -133,7 +134,7 @@ func TestSchedules(t *testing.T) {
 		testkit.Equal(t, runs(), int64(1)) // once per period
 		testkit.Equal(t, len(events()), 0)
 
-		s.set("tools/list", `{"tools":[]}`)
+		s.Set("tools/list", `{"tools":[]}`)
 		w.clock.Advance(time.Hour)
 		drain()
 		testkit.Equal(t, runs(), int64(2))
@@ -201,7 +202,7 @@ func TestScheduleRuns(t *testing.T) {
 	t.Run("an unconfigured service is a report, not an error", func(t *testing.T) {
 		w := newWorld(t, testkit.SQLite(t), func(o *diagnosis.Options) { o.Binder = unconfigured{} })
 		r := w.doctor(w.register("u", newScript(t).URL, nil))
-		testkit.Equal(t, r.Status, diagnosis.Failed)
+		testkit.Equal(t, r.Status, report.Failed)
 		testkit.Equal(t, r.Error.Code, "VALIDATION_ERROR")
 	})
 	t.Run("what else fails is an error", func(t *testing.T) {

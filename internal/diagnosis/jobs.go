@@ -9,6 +9,7 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/catalog"
 	"headgate/internal/db"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/jobs"
 )
 
@@ -104,25 +105,25 @@ func (s *Service) scheduled(ctx context.Context, run Run) error {
 	if err != nil {
 		return err
 	}
-	report, err := s.doctor(ctx, as, server)
+	found, err := s.doctor(ctx, as, server)
 	if err != nil {
 		return err
 	}
-	if err := s.save(ctx, by, report, true); err != nil {
+	if err := s.save(ctx, by, found, true); err != nil {
 		return err
 	}
-	var drift *Drift
+	var drift *report.Drift
 	if before != nil {
-		drift = Diff(before, report)
-	} else if report.Status != Ready {
-		drift = &Drift{Broke: []string{fmt.Sprintf("The server is %s.", report.Status)}}
+		drift = report.Diff(before, found)
+	} else if found.Status != report.Ready {
+		drift = &report.Drift{Broke: []string{fmt.Sprintf("The server is %s.", found.Status)}}
 	}
 	return s.Store.Tx(ctx, func(tx *db.Tx) error {
-		if err := ran(ctx, tx, run.Server, report.ID, s.Now()); err != nil || drift == nil || len(drift.Broke) == 0 {
+		if err := ran(ctx, tx, run.Server, found.ID, s.Now()); err != nil || drift == nil || len(drift.Broke) == 0 {
 			return err
 		}
 		return s.record(ctx, tx, by, server, "server.broke", map[string]any{
-			"report": report.ID, "before": drift.From.ID, "status": string(report.Status), "broke": drift.Broke[:min(len(drift.Broke), 20)]})
+			"report": found.ID, "before": drift.From.ID, "status": string(found.Status), "broke": drift.Broke[:min(len(drift.Broke), 20)]})
 	})
 }
 

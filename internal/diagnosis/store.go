@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"headgate/internal/db"
+	"headgate/internal/diagnosis/report"
 )
 
 const summaryColumns = `id, organization_id, workspace_id, server_id, kind, url, status, created_by, scheduled, created_at, duration_ms, tools, errors, warnings`
@@ -17,7 +18,7 @@ type Summary struct {
 	Server       string // "" for a URL
 	Kind         string // doctor, validate
 	URL          string
-	Status       Status
+	Status       report.Status
 	CreatedBy    string
 	Scheduled    bool
 	CreatedAt    time.Time
@@ -57,8 +58,8 @@ func listReports(ctx context.Context, q db.Querier, organization, server, kind s
 	return list, total, err
 }
 
-func readReport(ctx context.Context, q db.Querier, organization, report string) (string, error) {
-	return db.Value[string](ctx, q, `SELECT report FROM reports WHERE organization_id = $1 AND id = $2`, organization, report)
+func readReport(ctx context.Context, q db.Querier, organization, ref string) (string, error) {
+	return db.Value[string](ctx, q, `SELECT report FROM reports WHERE organization_id = $1 AND id = $2`, organization, ref)
 }
 
 // lastReport returns the newest doctor's report of a server.
@@ -123,7 +124,7 @@ func advance(ctx context.Context, q db.Querier, s Schedule, next time.Time) (boo
 	return n == 1, err
 }
 
-func ran(ctx context.Context, q db.Querier, server, report string, at time.Time) error {
-	_, err := db.Exec(ctx, q, `UPDATE diagnosis_schedules SET last_at = $2, last_report = $3 WHERE server_id = $1`, server, at.UnixMilli(), report)
+func ran(ctx context.Context, q db.Querier, server, last string, at time.Time) error {
+	_, err := db.Exec(ctx, q, `UPDATE diagnosis_schedules SET last_at = $2, last_report = $3 WHERE server_id = $1`, server, at.UnixMilli(), last)
 	return err
 }

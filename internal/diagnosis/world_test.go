@@ -2,13 +2,7 @@ package diagnosis_test
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,10 +12,12 @@ import (
 	"headgate/internal/db"
 	"headgate/internal/demo"
 	"headgate/internal/diagnosis"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/id"
 	"headgate/internal/netguard"
 	"headgate/internal/seal"
 	"headgate/internal/testkit"
+	"headgate/internal/testkit/mcpscript"
 	"headgate/internal/upstream"
 )
 
@@ -98,115 +94,18 @@ func (w *world) server(id string) *catalog.Server {
 	return s
 }
 
-func (w *world) doctor(s *catalog.Server) *diagnosis.Report {
+func (w *world) doctor(s *catalog.Server) *report.Report {
 	w.t.Helper()
 	return testkit.Must(w.Doctor(w.t.Context(), w.by, s))(w.t)
 }
 
-// message is a JSON-RPC request as scripts read it.
-type message struct {
-	ID     json.RawMessage `json:"id"`
-	Method string          `json:"method"`
-	Params struct {
-		Cursor string `json:"cursor"`
-		Meta   struct {
-			Version string `json:"io.modelcontextprotocol/protocolVersion"`
-		} `json:"_meta"`
-	} `json:"params"`
-}
+// The script server, under the names these tests use.
+type (
+	script  = mcpscript.Server
+	message = mcpscript.Message
+)
 
-// script is an MCP server of the old era, well-behaved until told otherwise.
-type script struct {
-	*httptest.Server
-	mu      sync.Mutex
-	results map[string]string // by method; the result
-	hooks   map[string]func(http.ResponseWriter, *http.Request, message) bool
-	all     func(http.ResponseWriter, *http.Request) bool
-	calls   map[string]int
-}
-
-func newScript(t testing.TB) *script {
-	s := &script{calls: map[string]int{}, hooks: map[string]func(http.ResponseWriter, *http.Request, message) bool{}, results: map[string]string{
-		"initialize":               `{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"resources":{},"prompts":{}},"serverInfo":{"name":"script","version":"1"}}`,
-		"ping":                     `{}`,
-		"tools/list":               `{"tools":[{"name":"look","description":"Looks.","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}]}`,
-		"resources/list":           `{"resources":[{"uri":"a://b","name":"b"}]}`,
-		"resources/templates/list": `{"resourceTemplates":[]}`,
-		"prompts/list":             `{"prompts":[{"name":"p"}]}`,
-	}}
-	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
-	t.Cleanup(s.Close)
-	return s
-}
-
-func (s *script) set(method, result string) *script {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.results[method] = result
-	return s
-}
-
-func (s *script) on(method string, hook func(http.ResponseWriter, *http.Request, message) bool) *script {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks[method] = hook
-	return s
-}
-
-func (s *script) count(method string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.calls[method]
-}
-
-func (s *script) serve(w http.ResponseWriter, r *http.Request) {
-	if s.all != nil && s.all(w, r) {
-		return
-	}
-	if r.Header.Get("Origin") != "" {
-		w.WriteHeader(http.StatusForbidden)
-		return
-	}
-	if r.Method != http.MethodPost {
-		w.WriteHeader(http.StatusMethodNotAllowed)
-		return
-	}
-	body, _ := io.ReadAll(r.Body)
-	var m message
-	_ = json.Unmarshal(body, &m)
-	s.mu.Lock()
-	s.calls[m.Method]++
-	result, known := s.results[m.Method]
-	hook := s.hooks[m.Method]
-	s.mu.Unlock()
-	switch {
-	case hook != nil && hook(w, r, m):
-	case len(m.ID) == 0:
-		w.WriteHeader(http.StatusAccepted)
-	case known:
-		respond(w, m.ID, result)
-	default:
-		fail(w, 200, m.ID, -32601, "Method not found")
-	}
-}
-
-// hang answers nothing until the client has gone.
-func hang(_ http.ResponseWriter, r *http.Request) bool {
-	_, _ = io.Copy(io.Discard, r.Body) // else the server does not see it go
-	<-r.Context().Done()
-	return true
-}
-
-func respond(w http.ResponseWriter, id json.RawMessage, result string) {
-	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, id, result)
-}
-
-func fail(w http.ResponseWriter, status int, id json.RawMessage, code int, text string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%q}}`, id, code, text)
-}
+var newScript, respond, fail, hang = mcpscript.New, mcpscript.Respond, mcpscript.Fail, mcpscript.Hang
 
 // dead returns a URL on which nobody listens.
 func dead(t testing.TB) string {
@@ -216,8 +115,8 @@ func dead(t testing.TB) string {
 	return url
 }
 
-func findings(r *diagnosis.Report) map[string]diagnosis.Finding {
-	m := map[string]diagnosis.Finding{}
+func findings(r *report.Report) map[string]report.Finding {
+	m := map[string]report.Finding{}
 	for _, f := range r.Findings {
 		m[f.ID] = f
 	}

@@ -6,6 +6,7 @@ import (
 
 	"headgate/internal/access"
 	"headgate/internal/diagnosis"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/fault"
 	"headgate/internal/rest"
 )
@@ -17,9 +18,9 @@ const doctorTime = time.Minute
 var upstreamFaults = []fault.Kind{fault.Upstream, fault.Timeout, fault.UpstreamAuth, fault.Unconfigured}
 
 type validated struct {
-	Success  bool                `json:"success" enum:"true"`
-	Status   string              `json:"status" enum:"connected"`
-	InitInfo *diagnosis.InitInfo `json:"initInfo"`
+	Success  bool             `json:"success" enum:"true"`
+	Status   string           `json:"status" enum:"connected"`
+	InitInfo *report.InitInfo `json:"initInfo"`
 }
 
 type oauthCheck struct {
@@ -59,7 +60,7 @@ func (a *api) validate(ctx context.Context, in *InServer) (*validated, error) {
 	return &validated{true, "connected", info}, err
 }
 
-func (a *api) doctor(ctx context.Context, in *InServer) (*diagnosis.Report, error) {
+func (a *api) doctor(ctx context.Context, in *InServer) (*report.Report, error) {
 	_, s, err := a.server(ctx, *in)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"headgate/internal/catalog"
 	"headgate/internal/diagnosis"
 	"headgate/internal/diagnosis/grants"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/fault"
 	"headgate/internal/rest"
 )
@@ -45,7 +46,7 @@ type checkURLBody struct {
 }
 
 type reportData struct {
-	Report diagnosis.Report `json:"report"`
+	Report report.Report `json:"report"`
 }
 
 type oauthData struct {
@@ -57,7 +58,7 @@ type snapshotData struct {
 }
 
 type driftData struct {
-	Drift diagnosis.Drift `json:"drift"`
+	Drift report.Drift `json:"drift"`
 }
 
 type listReports struct {
@@ -180,7 +181,7 @@ func shown[T, D any](wrap func(T) D, v *T, err error) (*rest.OK[D, rest.Meta], e
 	return rest.Ok(wrap(*v), rest.Meta{}), nil
 }
 
-func inReport(r diagnosis.Report) reportData { return reportData{r} }
+func inReport(r report.Report) reportData { return reportData{r} }
 
 func inOAuth(o diagnosis.OAuth) oauthData { return oauthData{*oauthOf(&o)} }
 

@@ -8,7 +8,7 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/db"
 	"headgate/internal/demo"
-	"headgate/internal/diagnosis"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/jobs"
 	"headgate/internal/rest/diagnostics"
 	"headgate/internal/testkit"
@@ -75,7 +75,7 @@ func TestScheduleUsesItsAuthorsTokens(t *testing.T) {
 	h.as(dev.Token, "PUT", "/v1/mcp/servers/"+server+"/schedule", map[string]any{"cron": "*/30 * * * *"}).want(200)
 	runner := jobs.New(h.Store, jobs.Options{Now: h.Now})
 	h.diagnosis.Register(runner)
-	status := func() diagnosis.Status {
+	status := func() report.Status {
 		t.Helper()
 		h.now = h.now.Add(31 * time.Minute)
 		testkit.Must(runner.Drain(t.Context()))(t)
@@ -84,8 +84,8 @@ func TestScheduleUsesItsAuthorsTokens(t *testing.T) {
 		testkit.Must0(t, err)
 		return list[0].Status
 	}
-	testkit.Equal(t, status(), diagnosis.Ready)
+	testkit.Equal(t, status(), report.Ready)
 	owner := testkit.Must(h.Identity.Authenticate(t.Context(), h.Start(h.owner.User, h.owner.Organization.ID).Token))(t)
 	testkit.Must(h.Tenancy.SetRole(t.Context(), owner, h.owner.Organization.ID, dev.ID, access.Member))(t)
-	testkit.Equal(t, status(), diagnosis.OAuthRequired) // a right that is lost is lost by the schedule too
+	testkit.Equal(t, status(), report.OAuthRequired) // a right that is lost is lost by the schedule too
 }

@@ -1,4 +1,4 @@
-package diagnosis
+package report
 
 import (
 	"encoding/xml"

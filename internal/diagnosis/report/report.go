@@ -1,4 +1,4 @@
-package diagnosis
+package report
 
 import (
 	"encoding/json"
@@ -97,7 +97,7 @@ func (c *Checks) List() []NamedCheck {
 }
 
 // The states of a connection.
-const connected = "connected"
+const Connected = "connected"
 
 // Connection says whether a session or its modern like was had.
 type Connection struct {
@@ -124,10 +124,10 @@ type Problem struct {
 
 // The verdicts of a probe.
 const (
-	probeReady     = "ready"
-	probeOAuth     = "oauth_required"
-	probeReachable = "reachable"
-	probeError     = "error"
+	ProbedReady     = "ready"
+	ProbedOAuth     = "oauth_required"
+	ProbedReachable = "reachable"
+	ProbedError     = "error"
 )
 
 // Probe is what a request without any credential met.
@@ -274,8 +274,8 @@ func (r *Report) Count(severity string) (n int64) {
 	return n
 }
 
-// fresh is a report before anything was done.
-func fresh(target Target, now time.Time) *Report {
+// New returns a report before anything was done.
+func New(target Target, now time.Time) *Report {
 	notYet := func(what string) Check { return Check{Skipped, what + " not collected."} }
 	return &Report{
 		Target: target, GeneratedAt: now.UTC().Truncate(time.Millisecond), Status: Ready,
@@ -291,10 +291,10 @@ func fresh(target Target, now time.Time) *Report {
 	}
 }
 
-// conclude derives the status: the contract's rule.
-func (r *Report) conclude() {
+// Conclude derives the status: the contract's rule.
+func (r *Report) Conclude() {
 	switch {
-	case r.Probe != nil && r.Probe.Status == probeOAuth && r.Connection.Status == Skipped:
+	case r.Probe != nil && r.Probe.Status == ProbedOAuth && r.Connection.Status == Skipped:
 		r.Status = OAuthRequired
 	case r.Connection.Status == Error:
 		r.Status = Failed
@@ -308,19 +308,20 @@ func (r *Report) conclude() {
 	}
 }
 
-// fail notes the first problem.
-func (r *Report) fail(p *Problem) {
+// Fail notes the first problem.
+func (r *Report) Fail(p *Problem) {
 	if r.Error == nil {
 		r.Error = p
 	}
 }
 
-func (r *Report) outcome(id, status, detail string) {
+// Note adds the outcome of a further check.
+func (r *Report) Note(id, status, detail string) {
 	r.Further = append(r.Further, Outcome{id, status, detail})
 }
 
-// find adds a finding; one of the same id gets the subjects.
-func (r *Report) find(f Finding, subjects ...string) {
+// Find adds a finding; one of the same id gets the subjects.
+func (r *Report) Find(f Finding, subjects ...string) {
 	for i := range r.Findings {
 		if have := &r.Findings[i]; have.ID == f.ID {
 			have.add(subjects)
@@ -338,13 +339,13 @@ func (f *Finding) add(subjects []string) {
 	for _, s := range subjects {
 		f.Count++
 		if len(f.Subjects) < maxSubjects {
-			f.Subjects = append(f.Subjects, clip(s, 200))
+			f.Subjects = append(f.Subjects, Clip(s, 200))
 		}
 	}
 }
 
-// worst is the outcome a further check has by its findings.
-func (r *Report) worst(check string) string {
+// Worst is the outcome a further check has by its findings.
+func (r *Report) Worst(check string) string {
 	status := OK
 	for _, f := range r.Findings {
 		switch {
@@ -358,8 +359,8 @@ func (r *Report) worst(check string) string {
 	return status
 }
 
-// clip cuts a text at a number of bytes, not inside a character.
-func clip(s string, n int) string {
+// Clip cuts a text at a number of bytes, not inside a character.
+func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}

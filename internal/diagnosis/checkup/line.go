@@ -1,4 +1,4 @@
-package diagnosis
+package checkup
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"headgate/internal/catalog"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/mcp"
 	"headgate/internal/netguard"
 )
@@ -23,34 +24,7 @@ import (
 const (
 	maxBody  = 2 << 20 // of one answer
 	maxNoise = 4 << 10 // kept of an answer that is not MCP
-	failStep = 250 * time.Millisecond
 )
-
-// steady makes every failed connection take a whole number of steps, so that
-// its time does not tell a closed port from a name that does not exist.
-type steady struct{ next http.RoundTripper }
-
-func (s steady) RoundTrip(r *http.Request) (*http.Response, error) {
-	start := time.Now()
-	resp, err := s.next.RoundTrip(r)
-	if err == nil || !errors.Is(err, netguard.ErrBlocked) {
-		return resp, err
-	}
-	wait := time.NewTimer(failStep - time.Since(start)%failStep)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-r.Context().Done():
-	}
-	return nil, err
-}
-
-// CloseIdleConnections lets http.Client.CloseIdleConnections reach the pool.
-func (s steady) CloseIdleConnections() {
-	if c, ok := s.next.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
 
 // line is one way to a server: its URL and what goes with every request.
 type line struct {
@@ -59,7 +33,7 @@ type line struct {
 	fields   []catalog.Header // credentials
 	patience time.Duration    // with one exchange
 	serial   int
-	steps    *[]Step
+	steps    *[]report.Step
 
 	era      mcp.Era
 	revision mcp.Revision
@@ -319,7 +293,7 @@ func (l *line) step(name string, a *answer) {
 	if a == nil || l.steps == nil {
 		return
 	}
-	s := Step{Name: name, DurationMs: ms(a.took)}
+	s := report.Step{Name: name, DurationMs: ms(a.took)}
 	if a.kind == "sse" {
 		s.FirstByteMs = ms(a.firstEvent)
 	}

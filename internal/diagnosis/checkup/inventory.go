@@ -1,4 +1,4 @@
-package diagnosis
+package checkup
 
 import (
 	"context"
@@ -6,24 +6,25 @@ import (
 	"fmt"
 	"strings"
 
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/mcp"
 )
 
 // The bounds of what a run reads of one server.
 const (
 	maxPages = 100
-	maxItems = 2000 // of one list
-	maxLists = 2 << 20
+	MaxItems = 2000 // of one list
+	MaxLists = 2 << 20
 )
 
 // list is one of the four.
 type list struct {
 	member, method, capability, noun string
 	into                             *[]json.RawMessage
-	check                            *Check
+	check                            *report.Check
 }
 
-func (r *Report) lists() []list {
+func listsOf(r *report.Report) []list {
 	return []list{
 		{"tools", mcp.MethodToolsList, "tools", "tools", &r.Tools, &r.Checks.Tools},
 		{"resources", mcp.MethodResourcesList, "resources", "resources", &r.Resources, &r.Checks.Resources},
@@ -35,26 +36,26 @@ func (r *Report) lists() []list {
 // inventory reads the four lists. One that fails does not keep the others.
 func (d *doctor) inventory(ctx context.Context) {
 	r := d.report
-	budget := maxLists
-	for _, l := range r.lists() {
-		if !r.has(l.capability) {
-			*l.check = Check{Skipped, "The server does not declare " + l.capability + "."}
+	budget := MaxLists
+	for _, l := range listsOf(r) {
+		if !has(r, l.capability) {
+			*l.check = report.Check{Status: report.Skipped, Detail: "The server does not declare " + l.capability + "."}
 			continue
 		}
 		a, err := d.read(ctx, l, &budget)
 		switch {
 		case err == nil && (a == nil || a.reply && a.rpcCode() == 0):
-			*l.check = Check{OK, found(len(*l.into), l.noun)}
+			*l.check = report.Check{Status: report.OK, Detail: found(len(*l.into), l.noun)}
 		case l.member == "resourceTemplates" && err == nil && a.rpcCode() == mcp.CodeMethodNotFound:
 			// Resources without templates are no mistake: there is no capability of their own.
-			*l.check = Check{Skipped, "The server has no resource templates."}
+			*l.check = report.Check{Status: report.Skipped, Detail: "The server has no resource templates."}
 		default:
 			check, problem := failList(l.noun, a, err)
 			*l.check = check
-			r.fail(problem)
+			r.Fail(problem)
 		}
 	}
-	r.metadata()
+	collectMetadata(r)
 }
 
 // found words a count; noun is a plural.
@@ -92,11 +93,11 @@ func (d *doctor) read(ctx context.Context, l list, budget *int) (*answer, error)
 			return a, nil
 		}
 		for v := range mcp.Elements(a.body, items) {
-			if *budget -= v.Len(); *budget < 0 || len(*l.into) >= maxItems {
+			if *budget -= v.Len(); *budget < 0 || len(*l.into) >= MaxItems {
 				d.tooLong(l)
 				return nil, nil
 			}
-			*l.into = append(*l.into, compact(v.Of(a.body)))
+			*l.into = append(*l.into, Compact(v.Of(a.body)))
 		}
 		d.cacheHints(l.method, a, &scope)
 		v, more := mcp.Get(a.body, result, "nextCursor")
@@ -114,13 +115,13 @@ func (d *doctor) read(ctx context.Context, l list, budget *int) (*answer, error)
 }
 
 func (d *doctor) tooLong(l list) {
-	d.report.find(Finding{ID: "size.list-too-long", Check: "size", Severity: SevError,
-		What: fmt.Sprintf("A list is so long that it was not read to its end (%d entries, %d MiB in all).", maxItems, maxLists>>20),
+	d.report.Find(report.Finding{ID: "size.list-too-long", Check: "size", Severity: report.SevError,
+		What: fmt.Sprintf("A list is so long that it was not read to its end (%d entries, %d MiB in all).", MaxItems, MaxLists>>20),
 		Why:  "Clients load every tool into the model's context; a list of this length does not fit.", Fix: "Split the server, or offer tools by search."}, l.noun)
 }
 
 // metadata collects the _meta of the tools.
-func (r *Report) metadata() {
+func collectMetadata(r *report.Report) {
 	for _, t := range r.Tools {
 		root := mcp.Root(t)
 		name, ok := mcp.Get(t, root, "name")

@@ -1,4 +1,4 @@
-package diagnosis
+package checkup
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/fault"
 	"headgate/internal/netguard"
 	"headgate/internal/upstream"
@@ -25,22 +26,22 @@ const (
 
 // problemOf words an error for a report. What went wrong before there was a
 // connection has one text for every cause; after that the peer is no secret.
-func problemOf(err error) *Problem {
+func problemOf(err error) *report.Problem {
 	var cert *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError
 	var netErr net.Error
 	var f *fault.Error
 	switch {
 	case errors.As(err, &f):
-		return &Problem{Code: codeOf(f), Message: f.Message}
+		return &report.Problem{Code: codeOf(f), Message: f.Message}
 	case errors.As(err, &cert), errors.As(err, &unknown):
-		return &Problem{Code: codeUnreachable, Message: "The server's TLS certificate is not trusted: it is self-signed, expired, or for another name."}
+		return &report.Problem{Code: codeUnreachable, Message: "The server's TLS certificate is not trusted: it is self-signed, expired, or for another name."}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
-		return &Problem{Code: codeTimeout, Message: "The server did not answer in time."}
+		return &report.Problem{Code: codeTimeout, Message: "The server did not answer in time."}
 	case errors.Is(err, context.Canceled):
-		return &Problem{Code: codeTimeout, Message: "The diagnosis was cancelled."}
+		return &report.Problem{Code: codeTimeout, Message: "The diagnosis was cancelled."}
 	}
-	return &Problem{Code: codeUnreachable, Message: "The connection to the server broke, or what it sent is not HTTP."}
+	return &report.Problem{Code: codeUnreachable, Message: "The connection to the server broke, or what it sent is not HTTP."}
 }
 
 func codeOf(f *fault.Error) string {

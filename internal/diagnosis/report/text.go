@@ -1,40 +1,18 @@
-package diagnosis
+package report
 
 import (
 	"bytes"
 	"encoding/json"
 	"net/url"
-	"strings"
 
-	"headgate/internal/catalog"
 	"headgate/internal/mcp"
 )
 
 // minSecret is the length below which a text is no secret but a word.
 const minSecret = 8
 
-// secretsOf returns what must not be in a report: the values of the headers
-// that were sent, and what follows their scheme; and the values of the URL's
-// query, in which people put keys.
-func secretsOf(raw string, fields []catalog.Header) []string {
-	var list []string
-	if u, err := url.Parse(raw); err == nil {
-		for _, values := range u.Query() {
-			list = append(list, values...)
-		}
-	}
-	for _, f := range fields {
-		v := f.Value.Reveal()
-		list = append(list, v)
-		if _, rest, ok := strings.Cut(v, " "); ok {
-			list = append(list, rest)
-		}
-	}
-	return list
-}
-
-// scrub takes secrets out that a server has repeated in its answers.
-func (r *Report) scrub(secrets []string) {
+// Scrub takes secrets out that a server has repeated in its answers.
+func (r *Report) Scrub(secrets []string) {
 	text, err := r.JSON()
 	if err != nil {
 		return // what cannot be encoded is found out when it is saved
@@ -70,11 +48,21 @@ func (r *Report) JSON() ([]byte, error) {
 	return bytes.ToValidUTF8(bytes.TrimSpace(b.Bytes()), []byte("\uFFFD")), err
 }
 
-// ParseReport reads that form.
-func ParseReport(text []byte) (*Report, error) {
+// Parse reads that form.
+func Parse(text []byte) (*Report, error) {
 	var r Report
 	if err := json.Unmarshal(text, &r); err != nil {
 		return nil, err
 	}
 	return &r, nil
+}
+
+// PublicURL is a URL without its query, in which people put secrets.
+func PublicURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	u.RawQuery, u.Fragment, u.User = "", "", nil
+	return u.String()
 }

@@ -1,4 +1,4 @@
-package diagnosis
+package checkup
 
 import (
 	"encoding/base64"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"headgate/internal/diagnosis/discovery"
+	"headgate/internal/diagnosis/report"
 )
 
 // auth judges how the server asks for a sign-in, and the token it gets.
@@ -18,11 +19,11 @@ func (d *doctor) auth(p *probed) {
 	o := p.report.OAuth
 	switch {
 	case p.first == nil:
-		r.outcome("auth", Skipped, "There was no connection.")
+		r.Note("auth", report.Skipped, "There was no connection.")
 		return
 	case p.found == nil:
 		d.token(p.challenge)
-		r.outcome("auth", r.worst("auth"), "No sign-in is asked for.")
+		r.Note("auth", r.Worst("auth"), "No sign-in is asked for.")
 		return
 	}
 	d.challenge(p)
@@ -33,7 +34,7 @@ func (d *doctor) auth(p *probed) {
 	if !o.Required {
 		detail = "A sign-in is possible, but not needed."
 	}
-	r.outcome("auth", r.worst("auth"), detail)
+	r.Note("auth", r.Worst("auth"), detail)
 }
 
 // challenge judges the 401.
@@ -43,15 +44,15 @@ func (d *doctor) challenge(p *probed) {
 		return
 	}
 	if o.ChallengeStatus != 0 {
-		r.find(Finding{ID: "auth.challenge-status", Check: "auth", Severity: SevWarning, What: fmt.Sprintf("The sign-in is asked for with HTTP %d.", o.ChallengeStatus),
+		r.Find(report.Finding{ID: "auth.challenge-status", Check: "auth", Severity: report.SevWarning, What: fmt.Sprintf("The sign-in is asked for with HTTP %d.", o.ChallengeStatus),
 			Why: "Clients begin a sign-in at 401 only.", Fix: "Answer requests without a token with 401."})
 	}
 	switch {
 	case !p.challenge.Bearer:
-		r.find(Finding{ID: "auth.no-challenge", Check: "auth", Severity: SevError, What: "The refusal has no WWW-Authenticate: Bearer header.",
+		r.Find(report.Finding{ID: "auth.no-challenge", Check: "auth", Severity: report.SevError, What: "The refusal has no WWW-Authenticate: Bearer header.",
 			Why: "A client cannot know that OAuth is meant, nor where to begin.", Fix: `Send WWW-Authenticate: Bearer resource_metadata="…" with the 401.`})
 	case p.challenge.ResourceMetadata == "":
-		r.find(Finding{ID: "auth.no-pointer", Check: "auth", Severity: SevWarning, What: "The challenge does not point to the resource metadata.",
+		r.Find(report.Finding{ID: "auth.no-pointer", Check: "auth", Severity: report.SevWarning, What: "The challenge does not point to the resource metadata.",
 			Why: "Clients have to guess its address.", Fix: `Add resource_metadata="…" to WWW-Authenticate (RFC 9728).`})
 	}
 }
@@ -60,21 +61,21 @@ func (d *doctor) challenge(p *probed) {
 func (d *doctor) resource(f *discovery.Found) {
 	r := d.report
 	if f.Resource == nil {
-		r.find(Finding{ID: "auth.no-resource-metadata", Check: "auth", Severity: SevWarning, What: "There is no protected resource metadata.",
+		r.Find(report.Finding{ID: "auth.no-resource-metadata", Check: "auth", Severity: report.SevWarning, What: "There is no protected resource metadata.",
 			Why: "Clients of 2025-06-18 and later find the authorization server through it.", Fix: "Serve /.well-known/oauth-protected-resource with the path of the MCP endpoint (RFC 9728)."})
 		return
 	}
-	exact, covers := discovery.Covers(f.Resource.Resource, shown(d.line.url))
+	exact, covers := discovery.Covers(f.Resource.Resource, report.PublicURL(d.line.url))
 	switch {
 	case !covers:
-		r.find(Finding{ID: "auth.resource-mismatch", Check: "auth", Severity: SevError, What: "The metadata's resource is not this server's URL.",
+		r.Find(report.Finding{ID: "auth.resource-mismatch", Check: "auth", Severity: report.SevError, What: "The metadata's resource is not this server's URL.",
 			Why: "Clients must refuse metadata of another resource, and tokens would be for another audience.", Fix: "Set resource to exactly the URL people enter."}, f.Resource.Resource)
 	case !exact:
-		r.find(Finding{ID: "auth.resource-parent", Check: "auth", Severity: SevInfo, What: "The metadata's resource is a parent of this server's URL.",
+		r.Find(report.Finding{ID: "auth.resource-parent", Check: "auth", Severity: report.SevInfo, What: "The metadata's resource is a parent of this server's URL.",
 			Why: "Some clients compare exactly.", Fix: "Set resource to exactly the URL people enter."}, f.Resource.Resource)
 	}
 	if slices.Contains(f.Resource.Scopes, "offline_access") {
-		r.find(Finding{ID: "auth.offline-scope", Check: "auth", Severity: SevInfo, What: "scopes_supported of the resource lists offline_access.",
+		r.Find(report.Finding{ID: "auth.offline-scope", Check: "auth", Severity: report.SevInfo, What: "scopes_supported of the resource lists offline_access.",
 			Why: "It is the client's business with the authorization server, not a scope of the resource.", Fix: "Take it out of the resource metadata."})
 	}
 }
@@ -83,32 +84,32 @@ func (d *doctor) resource(f *discovery.Found) {
 func (d *doctor) issuer(f *discovery.Found) {
 	r := d.report
 	if f.Issuer == nil {
-		r.find(Finding{ID: "auth.no-issuer-metadata", Check: "auth", Severity: SevError, What: "The authorization server's metadata was not found.",
+		r.Find(report.Finding{ID: "auth.no-issuer-metadata", Check: "auth", Severity: report.SevError, What: "The authorization server's metadata was not found.",
 			Why: "No client can begin a sign-in. " + f.Problem, Fix: "Serve RFC 8414 metadata whose issuer is the URL in authorization_servers."})
 		return
 	}
 	i := f.Issuer
 	if !slices.Contains(i.PKCE, "S256") {
-		r.find(Finding{ID: "auth.no-pkce", Check: "auth", Severity: SevError, What: "The authorization server does not advertise PKCE with S256.",
+		r.Find(report.Finding{ID: "auth.no-pkce", Check: "auth", Severity: report.SevError, What: "The authorization server does not advertise PKCE with S256.",
 			Why: "MCP clients must refuse to go on without it.", Fix: `Support it, and say "code_challenge_methods_supported": ["S256"].`})
 	}
 	for name, at := range map[string]string{"authorization_endpoint": i.Authorization, "token_endpoint": i.Token} {
 		u, err := url.Parse(at)
 		switch {
 		case at == "" || err != nil || u.Host == "":
-			r.find(Finding{ID: "auth.no-endpoint", Check: "auth", Severity: SevError, What: "The authorization server's metadata lacks an endpoint.",
+			r.Find(report.Finding{ID: "auth.no-endpoint", Check: "auth", Severity: report.SevError, What: "The authorization server's metadata lacks an endpoint.",
 				Why: "No client can finish a sign-in.", Fix: "Name authorization_endpoint and token_endpoint."}, name)
 		case u.Scheme != "https" && u.Hostname() != "localhost" && !strings.HasPrefix(u.Hostname(), "127."):
-			r.find(Finding{ID: "auth.plain-endpoint", Check: "auth", Severity: SevError, What: "An endpoint of the authorization server is not https.",
+			r.Find(report.Finding{ID: "auth.plain-endpoint", Check: "auth", Severity: report.SevError, What: "An endpoint of the authorization server is not https.",
 				Why: "Codes and tokens would cross the network in the clear.", Fix: "Serve it by https."}, name)
 		}
 	}
 	if i.Registration == "" && !i.ClientDocs {
-		r.find(Finding{ID: "auth.no-registration", Check: "auth", Severity: SevWarning, What: "Clients cannot register themselves.",
+		r.Find(report.Finding{ID: "auth.no-registration", Check: "auth", Severity: report.SevWarning, What: "Clients cannot register themselves.",
 			Why: "Each client's maker or user has to ask for a client id.", Fix: "Support client id metadata documents (client_id_metadata_document_supported)."})
 	}
 	if !i.IssParameter {
-		r.find(Finding{ID: "auth.no-iss", Check: "auth", Severity: SevInfo, What: "The authorization server does not say that it sends iss (RFC 9207).",
+		r.Find(report.Finding{ID: "auth.no-iss", Check: "auth", Severity: report.SevInfo, What: "The authorization server does not say that it sends iss (RFC 9207).",
 			Why: "Without it a client of several servers can be made to confuse them.", Fix: "Send iss with every redirect and advertise authorization_response_iss_parameter_supported."})
 	}
 }
@@ -121,8 +122,8 @@ func (d *doctor) token(c discovery.Challenge) {
 		return
 	}
 	r := d.report
-	if exp := time.Unix(claims.Expires, 0); claims.Expires != 0 && exp.Before(d.svc.now()) {
-		r.find(Finding{ID: "auth.token-expired", Check: "auth", Severity: SevError, What: "The token has expired.",
+	if exp := time.Unix(claims.Expires, 0); claims.Expires != 0 && exp.Before(d.Now()) {
+		r.Find(report.Finding{ID: "auth.token-expired", Check: "auth", Severity: report.SevError, What: "The token has expired.",
 			Why: "The server refuses it.", Fix: "Sign in again, or import a refresh token too."})
 	}
 	var missing []string
@@ -132,18 +133,18 @@ func (d *doctor) token(c discovery.Challenge) {
 		}
 	}
 	if missing != nil {
-		r.find(Finding{ID: "auth.token-scope", Check: "auth", Severity: SevWarning, What: "The token lacks scopes that the server asks for.",
+		r.Find(report.Finding{ID: "auth.token-scope", Check: "auth", Severity: report.SevWarning, What: "The token lacks scopes that the server asks for.",
 			Why: "Some of the server's tools will be refused.", Fix: "Sign in again and ask for these scopes."}, missing...)
 	}
 	if len(claims.Audience) == 0 {
 		return
 	}
 	for _, a := range claims.Audience {
-		if _, covers := discovery.Covers(a, shown(d.line.url)); covers {
+		if _, covers := discovery.Covers(a, report.PublicURL(d.line.url)); covers {
 			return
 		}
 	}
-	r.find(Finding{ID: "auth.token-audience", Check: "auth", Severity: SevWarning, What: "The token is for another audience than this server's URL.",
+	r.Find(report.Finding{ID: "auth.token-audience", Check: "auth", Severity: report.SevWarning, What: "The token is for another audience than this server's URL.",
 		Why: "A server that checks its audience refuses it; one that does not takes tokens meant for others.", Fix: "Ask for the token with resource set to the server's URL (RFC 8707)."}, claims.Audience...)
 }
 

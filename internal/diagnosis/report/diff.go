@@ -1,4 +1,4 @@
-package diagnosis
+package report
 
 import (
 	"bytes"
@@ -117,7 +117,7 @@ func (d *Drift) verdicts(a, b *Report) {
 func (d *Drift) facts(a, b *Report) {
 	move := func(what, from, to string) {
 		if from != to {
-			d.Server = append(d.Server, Move{what, clip(from, 300), clip(to, 300)})
+			d.Server = append(d.Server, Move{what, Clip(from, 300), Clip(to, 300)})
 		}
 	}
 	if a.InitInfo != nil && b.InitInfo != nil {
@@ -232,7 +232,7 @@ func breaking(a, b any) (why []string) {
 	were, are := required(x), required(y)
 	for _, name := range slices.Sorted(maps.Keys(are)) {
 		if !were[name] {
-			why = append(why, "the argument "+clip(name, 100)+" is required now")
+			why = append(why, "the argument "+Clip(name, 100)+" is required now")
 		}
 	}
 	xp, _ := x["properties"].(map[string]any)
@@ -240,13 +240,13 @@ func breaking(a, b any) (why []string) {
 	for _, name := range slices.Sorted(maps.Keys(xp)) {
 		now, ok := yp[name]
 		if !ok {
-			why = append(why, "the argument "+clip(name, 100)+" is gone")
+			why = append(why, "the argument "+Clip(name, 100)+" is gone")
 			continue
 		}
 		p, _ := xp[name].(map[string]any)
 		q, _ := now.(map[string]any)
 		if p["type"] != nil && q["type"] != nil && !reflect.DeepEqual(p["type"], q["type"]) {
-			why = append(why, "the argument "+clip(name, 100)+" has another type")
+			why = append(why, "the argument "+Clip(name, 100)+" has another type")
 		}
 	}
 	return why

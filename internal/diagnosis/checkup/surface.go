@@ -1,4 +1,4 @@
-package diagnosis
+package checkup
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/mcp"
 )
 
@@ -49,7 +50,7 @@ func (d *doctor) surface() {
 	for _, raw := range r.Tools {
 		t := tool{raw: raw}
 		if err := json.Unmarshal(raw, &t); err != nil {
-			r.find(Finding{ID: "schemas.bad-tool", Check: "schemas", Severity: SevError, What: "A tool's definition has members of the wrong type.",
+			r.Find(report.Finding{ID: "schemas.bad-tool", Check: "schemas", Severity: report.SevError, What: "A tool's definition has members of the wrong type.",
 				Why: "Clients drop the tool, or the whole list.", Fix: "Make name and description texts, and inputSchema an object."}, cmp.Or(t.Name, "(no name)"))
 			continue
 		}
@@ -63,31 +64,31 @@ func (d *doctor) surface() {
 
 func (d *doctor) size(tools []tool) {
 	r := d.report
-	s := &Size{Tools: len(tools), LargestTools: []Big{}}
+	s := &report.Size{Tools: len(tools), LargestTools: []report.Big{}}
 	for _, t := range tools {
 		n := len(t.Name) + len(t.Description) + len(t.Input)
 		s.Bytes += n
-		s.LargestTools = append(s.LargestTools, Big{clip(t.Name, 128), n / bytesPerToken})
+		s.LargestTools = append(s.LargestTools, report.Big{Name: report.Clip(t.Name, 128), Tokens: n / bytesPerToken})
 	}
 	s.Tokens = s.Bytes / bytesPerToken
-	slices.SortStableFunc(s.LargestTools, func(a, b Big) int { return cmp.Compare(b.Tokens, a.Tokens) })
+	slices.SortStableFunc(s.LargestTools, func(a, b report.Big) int { return cmp.Compare(b.Tokens, a.Tokens) })
 	s.LargestTools = s.LargestTools[:min(len(s.LargestTools), 5)]
 	r.Size = s
 	if s.Tokens > manyTokens {
-		r.find(Finding{ID: "size.context", Check: "size", Severity: SevWarning, What: fmt.Sprintf("The tools take about %d tokens of a model's context.", s.Tokens),
+		r.Find(report.Finding{ID: "size.context", Check: "size", Severity: report.SevWarning, What: fmt.Sprintf("The tools take about %d tokens of a model's context.", s.Tokens),
 			Why: "Every conversation pays for them, and models choose worse among much text.", Fix: "Shorten descriptions and schemas, or offer a toolset with fewer tools."})
 	}
 	if s.Tools > manyTools {
-		r.find(Finding{ID: "size.many-tools", Check: "size", Severity: SevWarning, What: fmt.Sprintf("There are %d tools.", s.Tools),
+		r.Find(report.Finding{ID: "size.many-tools", Check: "size", Severity: report.SevWarning, What: fmt.Sprintf("There are %d tools.", s.Tools),
 			Why: "Some clients take no more than 40, and models choose worse among many.", Fix: "Offer a toolset with those that are needed."})
 	}
 	for _, b := range s.LargestTools {
 		if b.Tokens > largeTool {
-			r.find(Finding{ID: "size.large-tool", Check: "size", Severity: SevInfo, What: "A tool's definition is large.",
+			r.Find(report.Finding{ID: "size.large-tool", Check: "size", Severity: report.SevInfo, What: "A tool's definition is large.",
 				Why: "It is read by the model in every conversation.", Fix: "Move details into the answer or into a resource."}, b.Name)
 		}
 	}
-	r.outcome("size", r.worst("size"), fmt.Sprintf("%d tools, about %d tokens.", s.Tools, s.Tokens))
+	r.Note("size", r.Worst("size"), fmt.Sprintf("%d tools, about %d tokens.", s.Tools, s.Tokens))
 }
 
 func (d *doctor) names(tools []tool) {
@@ -96,38 +97,38 @@ func (d *doctor) names(tools []tool) {
 	for _, t := range tools {
 		switch {
 		case t.Name == "":
-			r.find(Finding{ID: "names.missing", Check: "names", Severity: SevError, What: "A tool has no name.", Why: "It cannot be called.", Fix: "Give it one."}, "(no name)")
+			r.Find(report.Finding{ID: "names.missing", Check: "names", Severity: report.SevError, What: "A tool has no name.", Why: "It cannot be called.", Fix: "Give it one."}, "(no name)")
 			continue
 		case exact[t.Name]:
-			r.find(Finding{ID: "names.twice", Check: "names", Severity: SevError, What: "A tool's name comes twice.",
+			r.Find(report.Finding{ID: "names.twice", Check: "names", Severity: report.SevError, What: "A tool's name comes twice.",
 				Why: "Only one of the two can be called, and clients differ on which.", Fix: "Give each tool its own name."}, t.Name)
 			continue
 		}
 		exact[t.Name] = true
 		if other, ok := folded[strings.ToLower(t.Name)]; ok {
-			r.find(Finding{ID: "names.alike", Check: "names", Severity: SevWarning, What: "Two tools differ by upper and lower case only.",
+			r.Find(report.Finding{ID: "names.alike", Check: "names", Severity: report.SevWarning, What: "Two tools differ by upper and lower case only.",
 				Why: "Models and people confuse them.", Fix: "Rename one."}, other+" / "+t.Name)
 		}
 		folded[strings.ToLower(t.Name)] = t.Name
 		if strings.ContainsFunc(t.Name, func(c rune) bool {
 			return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.'
 		}) {
-			r.find(Finding{ID: "names.characters", Check: "names", Severity: SevError, What: "A tool's name holds characters other than letters, digits, _, - and dot.",
+			r.Find(report.Finding{ID: "names.characters", Check: "names", Severity: report.SevError, What: "A tool's name holds characters other than letters, digits, _, - and dot.",
 				Why: "Model providers refuse the whole request with such a tool.", Fix: "Use letters, digits, _, - and dot."}, t.Name)
 		}
 		switch {
 		case len(t.Name) > maxToolName:
-			r.find(Finding{ID: "names.too-long", Check: "names", Severity: SevError, What: "A tool's name is longer than 128 characters.",
+			r.Find(report.Finding{ID: "names.too-long", Check: "names", Severity: report.SevError, What: "A tool's name is longer than 128 characters.",
 				Why: "The specification ends there.", Fix: "Shorten it to 64."}, t.Name)
 		case len(t.Name) > mcp.MaxName:
-			r.find(Finding{ID: "names.long", Check: "names", Severity: SevWarning, What: "A tool's name is longer than 64 characters.",
+			r.Find(report.Finding{ID: "names.long", Check: "names", Severity: report.SevWarning, What: "A tool's name is longer than 64 characters.",
 				Why: "Large clients take no more.", Fix: "Shorten it."}, t.Name)
-		case d.slug != "" && mcp.MergedName(d.slug, t.Name) != d.slug+"_"+t.Name:
-			r.find(Finding{ID: "names.shortened", Check: "names", Severity: SevInfo, What: "With the server's name before it, a tool's name has to be changed.",
+		case d.Slug != "" && mcp.MergedName(d.Slug, t.Name) != d.Slug+"_"+t.Name:
+			r.Find(report.Finding{ID: "names.shortened", Check: "names", Severity: report.SevInfo, What: "With the server's name before it, a tool's name has to be changed.",
 				Why: "On an endpoint of several servers it appears under another name.", Fix: "Shorten the tool's name or the server's slug."}, t.Name)
 		}
 	}
-	r.outcome("names", r.worst("names"), fmt.Sprintf("%d names.", len(exact)))
+	r.Note("names", r.Worst("names"), fmt.Sprintf("%d names.", len(exact)))
 }
 
 // noLoader refuses every schema outside the document.
@@ -142,14 +143,14 @@ func (d *doctor) schemas(tools []tool) {
 	read := 0
 	for _, t := range tools {
 		if !annotated(t.Input) {
-			r.find(Finding{ID: "schemas.param-headers", Check: "schemas", Severity: SevError, What: "An x-mcp-header annotation is not allowed as it is.",
+			r.Find(report.Finding{ID: "schemas.param-headers", Check: "schemas", Severity: report.SevError, What: "An x-mcp-header annotation is not allowed as it is.",
 				Why: "Clients of 2026-07-28 must drop the tool.", Fix: "Annotate texts, whole numbers and booleans only, each with its own header name."}, t.Name)
 		}
 		if root := mcp.Root(t.Input); len(t.Input) == 0 || t.Input[root.Start] != '{' {
-			r.find(Finding{ID: "schemas.no-input", Check: "schemas", Severity: SevError, What: "A tool has no input schema.",
+			r.Find(report.Finding{ID: "schemas.no-input", Check: "schemas", Severity: report.SevError, What: "A tool has no input schema.",
 				Why: "It is required; clients drop the tool.", Fix: `Say at least {"type": "object"}.`}, t.Name)
 		} else if v, ok := mcp.Get(t.Input, root, "type"); !ok || !mcp.Equal(t.Input, v, "object") {
-			r.find(Finding{ID: "schemas.not-object", Check: "schemas", Severity: SevError, What: `An input schema is not of type "object".`,
+			r.Find(report.Finding{ID: "schemas.not-object", Check: "schemas", Severity: report.SevError, What: `An input schema is not of type "object".`,
 				Why: "Arguments are always an object; model providers refuse the tool.", Fix: `Set "type": "object" at the top.`}, t.Name)
 		}
 		for _, s := range []json.RawMessage{t.Input, t.Output} {
@@ -159,7 +160,7 @@ func (d *doctor) schemas(tools []tool) {
 			}
 		}
 	}
-	r.outcome("schemas", r.worst("schemas"), fmt.Sprintf("%d schemas read.", read))
+	r.Note("schemas", r.Worst("schemas"), fmt.Sprintf("%d schemas read.", read))
 }
 
 // annotated reports whether a schema's x-mcp-header annotations are allowed.
@@ -176,16 +177,16 @@ func (d *doctor) schema(name string, text []byte) {
 	r := d.report
 	depth := depthOf(text)
 	if len(text) > largestSchema || depth > deepestSchema {
-		r.find(Finding{ID: "schemas.huge", Check: "schemas", Severity: SevError, What: "A schema is larger than 64 KiB or deeper than 64 levels, and was not read.",
+		r.Find(report.Finding{ID: "schemas.huge", Check: "schemas", Severity: report.SevError, What: "A schema is larger than 64 KiB or deeper than 64 levels, and was not read.",
 			Why: "Clients refuse it.", Fix: "Simplify it."}, name)
 		return
 	}
 	if depth > deepSchema*2 { // an object and its properties are two levels
-		r.find(Finding{ID: "schemas.deep", Check: "schemas", Severity: SevWarning, What: fmt.Sprintf("A schema is nested deeper than %d objects.", deepSchema),
+		r.Find(report.Finding{ID: "schemas.deep", Check: "schemas", Severity: report.SevWarning, What: fmt.Sprintf("A schema is nested deeper than %d objects.", deepSchema),
 			Why: "Models fill deep arguments badly.", Fix: "Flatten it."}, name)
 	}
 	if bytes.Contains(text, []byte(`"$ref":"http`)) {
-		r.find(Finding{ID: "schemas.remote-ref", Check: "schemas", Severity: SevError, What: "A schema refers to a document on the network.",
+		r.Find(report.Finding{ID: "schemas.remote-ref", Check: "schemas", Severity: report.SevError, What: "A schema refers to a document on the network.",
 			Why: "Clients must not fetch it, so the schema is incomplete to them.", Fix: "Write the definition into $defs."}, name)
 		return
 	}
@@ -199,7 +200,7 @@ func (d *doctor) schema(name string, text []byte) {
 	if err := c.AddResource("schema.json", doc); err == nil {
 		_, err = c.Compile("schema.json")
 		if err != nil {
-			r.find(Finding{ID: "schemas.invalid", Check: "schemas", Severity: SevError, What: "A schema is no valid JSON Schema.",
+			r.Find(report.Finding{ID: "schemas.invalid", Check: "schemas", Severity: report.SevError, What: "A schema is no valid JSON Schema.",
 				Why: "Clients that check it drop the tool; others let wrong arguments through.", Fix: "Check it against the JSON Schema of its $schema (2020-12 by default)."}, name)
 		}
 	}
@@ -231,25 +232,25 @@ func (d *doctor) hints(tools []tool) {
 	r := d.report
 	for _, t := range tools {
 		if t.Description == "" {
-			r.find(Finding{ID: "hints.no-description", Check: "hints", Severity: SevWarning, What: "A tool has no description.",
+			r.Find(report.Finding{ID: "hints.no-description", Check: "hints", Severity: report.SevWarning, What: "A tool has no description.",
 				Why: "A model can only guess when to use it.", Fix: "Say in one sentence what it does and when."}, t.Name)
 		}
 		a := t.Annotations
 		if a == nil {
-			r.find(Finding{ID: "hints.none", Check: "hints", Severity: SevInfo, What: "A tool has no annotations.",
+			r.Find(report.Finding{ID: "hints.none", Check: "hints", Severity: report.SevInfo, What: "A tool has no annotations.",
 				Why: "Clients ask people before every call of a tool that may change something, and that is what they must assume.", Fix: "Set readOnlyHint, and destructiveHint where it applies."}, t.Name)
 			continue
 		}
 		readOnly := a.ReadOnly != nil && *a.ReadOnly
 		if readOnly && a.Destructive != nil && *a.Destructive {
-			r.find(Finding{ID: "hints.contradiction", Check: "hints", Severity: SevError, What: "A tool says that it only reads and that it destroys.",
+			r.Find(report.Finding{ID: "hints.contradiction", Check: "hints", Severity: report.SevError, What: "A tool says that it only reads and that it destroys.",
 				Why: "Clients that believe the first let it run without asking.", Fix: "Correct one of the two."}, t.Name)
 		}
 		lower := strings.ToLower(t.Name)
 		if readOnly && slices.ContainsFunc(destroyers, func(w string) bool { return strings.HasPrefix(lower, w) || strings.Contains(lower, "_"+w) }) {
-			r.find(Finding{ID: "hints.suspicious", Check: "hints", Severity: SevWarning, What: "A tool says that it only reads, and is named as if it destroyed.",
+			r.Find(report.Finding{ID: "hints.suspicious", Check: "hints", Severity: report.SevWarning, What: "A tool says that it only reads, and is named as if it destroyed.",
 				Why: "Clients that believe the hint let it run without asking.", Fix: "Correct the hint or the name."}, t.Name)
 		}
 	}
-	r.outcome("hints", r.worst("hints"), fmt.Sprintf("%d tools.", len(tools)))
+	r.Note("hints", r.Worst("hints"), fmt.Sprintf("%d tools.", len(tools)))
 }

@@ -1,4 +1,4 @@
-package diagnosis
+package checkup
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/mcp"
 )
 
@@ -35,17 +36,17 @@ func (d *doctor) protocol(ctx context.Context, p *probed) {
 			asked++
 		}
 	}
-	r.outcome("protocol", r.worst("protocol"), fmt.Sprintf("%d of %d requests that test the protocol were answered.", asked, len(checks)))
+	r.Note("protocol", r.Worst("protocol"), fmt.Sprintf("%d of %d requests that test the protocol were answered.", asked, len(checks)))
 }
 
 // breach is a finding about the protocol.
 func (d *doctor) breach(id, severity, what, why, fix string) {
-	d.report.find(Finding{ID: "protocol." + id, Check: "protocol", Severity: severity, What: what, Why: why, Fix: fix})
+	d.report.Find(report.Finding{ID: "protocol." + id, Check: "protocol", Severity: severity, What: what, Why: why, Fix: fix})
 }
 
 func (d *doctor) eras(p *probed) {
 	r := d.report
-	f := &Protocol{Eras: []string{}, Revisions: p.revisions, Session: d.line.session != ""}
+	f := &report.Protocol{Eras: []string{}, Revisions: p.revisions, Session: d.line.session != ""}
 	if p.legacy || d.line.era == mcp.Legacy {
 		f.Eras = append(f.Eras, mcp.Legacy.String())
 	}
@@ -63,39 +64,39 @@ func (d *doctor) eras(p *probed) {
 	newest := mcp.Revision(f.Revisions[len(f.Revisions)-1])
 	switch {
 	case !newest.AtLeast(mcp.Revision20250326):
-		r.find(Finding{ID: "era.very-old", Check: "era", Severity: SevWarning, What: "The server speaks only " + string(newest) + " (HTTP+SSE).",
+		r.Find(report.Finding{ID: "era.very-old", Check: "era", Severity: report.SevWarning, What: "The server speaks only " + string(newest) + " (HTTP+SSE).",
 			Why: "That transport is deprecated, and newer clients drop it.", Fix: "Update the server's SDK: Streamable HTTP takes the same tools."})
 	case !newest.AtLeast(mcp.Revision20250618):
-		r.find(Finding{ID: "era.old", Check: "era", Severity: SevInfo, What: "The newest revision the server speaks is " + string(newest) + ".",
+		r.Find(report.Finding{ID: "era.old", Check: "era", Severity: report.SevInfo, What: "The newest revision the server speaks is " + string(newest) + ".",
 			Why: "Structured results, resource links and protected resource metadata came later.", Fix: "Update the server's SDK."})
 	}
 	if d.line.session != "" && strings.ContainsFunc(d.line.session, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
-		d.breach("session-id", SevError, "The session id holds characters other than visible ASCII.", "Clients and proxies refuse the header.", "Use a random hexadecimal or base64url text.")
+		d.breach("session-id", report.SevError, "The session id holds characters other than visible ASCII.", "Clients and proxies refuse the header.", "Use a random hexadecimal or base64url text.")
 	}
-	r.outcome("era", r.worst("era"), "Speaks "+strings.Join(f.Revisions, ", ")+".")
+	r.Note("era", r.Worst("era"), "Speaks "+strings.Join(f.Revisions, ", ")+".")
 }
 
 // unknownMethod: an unknown method is -32601, in the modern era with 404.
 func (d *doctor) unknownMethod(ctx context.Context) error {
 	a, err := d.line.call(ctx, "headgate/doctor", "", nil)
 	if err != nil {
-		d.breach("hangs", SevWarning, "An unknown method is not answered.", "A client waits until its own time is over.", "Answer it with error -32601.")
+		d.breach("hangs", report.SevWarning, "An unknown method is not answered.", "A client waits until its own time is over.", "Answer it with error -32601.")
 		return err
 	}
 	d.line.step("unknown method", a)
 	switch {
 	case a.rpcCode() != mcp.CodeMethodNotFound:
-		d.breach("method-not-found", SevWarning, "An unknown method is not refused with error -32601.",
+		d.breach("method-not-found", report.SevWarning, "An unknown method is not refused with error -32601.",
 			"Clients find out by that code what a server can do.", "Answer methods you do not know with -32601.")
 	case d.line.era == mcp.Modern && a.status != http.StatusNotFound:
-		d.breach("method-not-found-status", SevInfo, fmt.Sprintf("An unknown method is answered with HTTP %d instead of 404.", a.status),
+		d.breach("method-not-found-status", report.SevInfo, fmt.Sprintf("An unknown method is answered with HTTP %d instead of 404.", a.status),
 			"Proxies see success.", "Send 404 with error -32601.")
 	}
 	if a.reply && a.kind == "" {
-		d.breach("content-type", SevError, "An answer is neither application/json nor text/event-stream.", "Clients do not read it.", "Set Content-Type.")
+		d.breach("content-type", report.SevError, "An answer is neither application/json nor text/event-stream.", "Clients do not read it.", "Set Content-Type.")
 	}
 	if d.line.era == mcp.Modern && a.header.Get(mcp.HeaderSessionID) != "" {
-		d.breach("session-in-modern", SevInfo, "A modern answer carries Mcp-Session-Id.", "There are no sessions in 2026-07-28.", "Leave the header out.")
+		d.breach("session-in-modern", report.SevInfo, "A modern answer carries Mcp-Session-Id.", "There are no sessions in 2026-07-28.", "Leave the header out.")
 	}
 	return nil
 }
@@ -107,7 +108,7 @@ func (d *doctor) ping(ctx context.Context) error {
 		d.line.step("ping", a)
 	}
 	if _, ok := resultOf(a, err); !ok {
-		d.breach("ping", SevWarning, "ping is not answered with an empty result.", "Clients that test the connection take it for dead.", "Answer ping with {}.")
+		d.breach("ping", report.SevWarning, "ping is not answered with an empty result.", "Clients that test the connection take it for dead.", "Answer ping with {}.")
 	}
 	return err
 }
@@ -141,7 +142,7 @@ func (d *doctor) getStream(ctx context.Context) error {
 	}
 	resp.Body.Close()
 	if ok := resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"); !ok {
-		d.breach("get-stream", SevWarning, fmt.Sprintf("GET is answered with HTTP %d: neither an event stream nor 405.", resp.StatusCode),
+		d.breach("get-stream", report.SevWarning, fmt.Sprintf("GET is answered with HTTP %d: neither an event stream nor 405.", resp.StatusCode),
 			"Clients that listen for changes report an error.", "Open a stream, or answer 405 Method Not Allowed.")
 	}
 	return nil
@@ -158,9 +159,9 @@ func (d *doctor) strangeSession(ctx context.Context) error {
 	a, err := l.call(ctx, mcp.MethodToolsList, "", nil)
 	d.line.serial = l.serial
 	if _, ok := resultOf(a, err); ok {
-		d.breach("strange-session", SevWarning, "A session that was never opened is accepted.", "Clients never learn that their session is over, and anybody can guess one.", "Answer 404 to session ids that you have not given out.")
+		d.breach("strange-session", report.SevWarning, "A session that was never opened is accepted.", "Clients never learn that their session is over, and anybody can guess one.", "Answer 404 to session ids that you have not given out.")
 	} else if err == nil && a.status != http.StatusNotFound && a.status != http.StatusBadRequest {
-		d.breach("strange-session-status", SevInfo, fmt.Sprintf("A session that was never opened is answered with HTTP %d instead of 404.", a.status), "Clients begin a new session at 404 only.", "Answer 404.")
+		d.breach("strange-session-status", report.SevInfo, fmt.Sprintf("A session that was never opened is answered with HTTP %d instead of 404.", a.status), "Clients begin a new session at 404 only.", "Answer 404.")
 	}
 	return err
 }
@@ -169,7 +170,7 @@ func (d *doctor) strangeSession(ctx context.Context) error {
 func (d *doctor) removedMethod(ctx context.Context) error {
 	a, err := d.line.call(ctx, mcp.MethodPing, "", nil)
 	if err == nil && a.rpcCode() != mcp.CodeMethodNotFound {
-		d.breach("removed-method", SevInfo, "ping is answered in the modern era, which has no ping.", "It hides which era a client and a server speak.", "Answer -32601.")
+		d.breach("removed-method", report.SevInfo, "ping is answered in the modern era, which has no ping.", "It hides which era a client and a server speak.", "Answer -32601.")
 	}
 	return err
 }
@@ -202,9 +203,9 @@ func (d *doctor) mismatch(a *answer, err error, id, what string) error {
 	case err != nil:
 		return err
 	case a.status == http.StatusOK && a.rpcCode() == 0:
-		d.breach(id, SevWarning, what, "Proxies that decide by the header and servers that act on the body see two different requests.", "Answer 400 with error -32020.")
+		d.breach(id, report.SevWarning, what, "Proxies that decide by the header and servers that act on the body see two different requests.", "Answer 400 with error -32020.")
 	case a.rpcCode() != mcp.CodeHeaderMismatch:
-		d.breach("header-code", SevInfo, "A header that contradicts the body is refused, but not with error -32020.", "Clients cannot tell the reason.", "Answer 400 with error -32020.")
+		d.breach("header-code", report.SevInfo, "A header that contradicts the body is refused, but not with error -32020.", "Clients cannot tell the reason.", "Answer 400 with error -32020.")
 	}
 	return nil
 }
@@ -220,10 +221,10 @@ func (d *doctor) unknownVersion(ctx context.Context) error {
 		return err
 	}
 	if a.rpcCode() != mcp.CodeUnsupportedVersion {
-		d.breach("unknown-version", SevWarning, "A protocol version that does not exist is not refused with error -32022.",
+		d.breach("unknown-version", report.SevWarning, "A protocol version that does not exist is not refused with error -32022.",
 			"Clients choose another version by that error's data.", "Answer 400 with error -32022 and data.supported.")
 	} else if _, ok := mcp.Get(a.body, a.env.ErrorData, "supported"); !ok {
-		d.breach("supported-versions", SevWarning, "The refusal of an unknown version does not list the supported ones.", "Clients choose by it.", "Send data.supported with error -32022.")
+		d.breach("supported-versions", report.SevWarning, "The refusal of an unknown version does not list the supported ones.", "Clients choose by it.", "Send data.supported with error -32022.")
 	}
 	return nil
 }
@@ -234,9 +235,9 @@ func (d *doctor) nameHeader(ctx context.Context) error {
 	const name = "headgate-doctor-ü"
 	method, member := mcp.MethodToolsCall, "name"
 	switch r := d.report; {
-	case r.has("prompts"):
+	case has(r, "prompts"):
 		method = mcp.MethodPromptsGet
-	case r.has("resources"):
+	case has(r, "resources"):
 		method, member = mcp.MethodResourcesRead, "uri"
 	}
 	value := name
@@ -251,12 +252,12 @@ func (d *doctor) nameHeader(ctx context.Context) error {
 	d.line.step("header round trip", a)
 	switch code := a.rpcCode(); {
 	case code == mcp.CodeHeaderMismatch:
-		d.report.find(Finding{ID: "headers.base64", Check: "headers", Severity: SevWarning, What: "A name beyond ASCII in Mcp-Name (=?base64?…?=) is taken for a mismatch.",
+		d.report.Find(report.Finding{ID: "headers.base64", Check: "headers", Severity: report.SevWarning, What: "A name beyond ASCII in Mcp-Name (=?base64?…?=) is taken for a mismatch.",
 			Why: "Such tools, prompts and resources cannot be used.", Fix: "Decode the header before comparing it."})
 	case method == mcp.MethodResourcesRead && code == mcp.CodeResourceNotFound:
-		d.breach("resource-code", SevInfo, "An unknown resource is refused with -32002.", "In 2026-07-28 it is -32602.", "Answer -32602.")
+		d.breach("resource-code", report.SevInfo, "An unknown resource is refused with -32002.", "In 2026-07-28 it is -32602.", "Answer -32602.")
 	}
-	d.report.outcome("headers", d.report.worst("headers"), "A name beyond ASCII was sent in a header.")
+	d.report.Note("headers", d.report.Worst("headers"), "A name beyond ASCII was sent in a header.")
 	return nil
 }
 
@@ -280,7 +281,7 @@ func (d *doctor) rebinding(ctx context.Context) error {
 		return err
 	}
 	if _, ok := a.result(); ok {
-		d.breach("origin", SevWarning, "The server is on this machine and answers requests from any web page (Origin).",
+		d.breach("origin", report.SevWarning, "The server is on this machine and answers requests from any web page (Origin).",
 			"A page in the browser can use it (DNS rebinding).", "Refuse an Origin that is not yours with 403.")
 		l.goodbye(ctx, a)
 	}
@@ -295,18 +296,18 @@ func (d *doctor) cacheHints(method string, a *answer, scope *string) {
 	}
 	result, _ := a.result()
 	if a.env.ResultType == "" {
-		d.breach("result-type", SevWarning, "A result has no resultType.", "It is required in 2026-07-28; strict clients refuse it.", `Send "resultType": "complete".`)
+		d.breach("result-type", report.SevWarning, "A result has no resultType.", "It is required in 2026-07-28; strict clients refuse it.", `Send "resultType": "complete".`)
 	}
 	for _, key := range []string{"ttlMs", "cacheScope"} {
 		if _, ok := mcp.Get(a.body, result, key); !ok {
-			d.report.find(Finding{ID: "protocol.cache-hints", Check: "protocol", Severity: SevWarning, What: "A list does not say how long and for whom it may be kept.",
+			d.report.Find(report.Finding{ID: "protocol.cache-hints", Check: "protocol", Severity: report.SevWarning, What: "A list does not say how long and for whom it may be kept.",
 				Why: "ttlMs and cacheScope are required in 2026-07-28; without them clients ask again and again.", Fix: "Send ttlMs and cacheScope."}, method+" "+key)
 		}
 	}
 	v, _ := mcp.Get(a.body, result, "cacheScope")
 	said := string(v.Of(a.body))
 	if *scope != "" && said != *scope {
-		d.breach("cache-scope-changes", SevError, "The pages of one list have different cache scopes.", "A page for one person may be shown to another.", "Send the same cacheScope on every page of a list.")
+		d.breach("cache-scope-changes", report.SevError, "The pages of one list have different cache scopes.", "A page for one person may be shown to another.", "Send the same cacheScope on every page of a list.")
 	}
 	*scope = said
 }

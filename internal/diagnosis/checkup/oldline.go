@@ -1,4 +1,4 @@
-package diagnosis
+package checkup
 
 import (
 	"bytes"

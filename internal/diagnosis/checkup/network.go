@@ -1,4 +1,4 @@
-package diagnosis
+package checkup
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"net/url"
 	"time"
+
+	"headgate/internal/diagnosis/report"
 )
 
 // network looks at the way to the server. It says nothing of a way that led
@@ -17,18 +19,18 @@ func (d *doctor) network(ctx context.Context, p *probed) {
 	r := d.report
 	if p.first == nil {
 		for _, id := range []string{"dns", "tls", "redirects"} {
-			r.outcome(id, Skipped, "There was no connection.")
+			r.Note(id, report.Skipped, "There was no connection.")
 		}
 		return
 	}
-	r.Network = &Network{HTTP: p.first.proto}
+	r.Network = &report.Network{HTTP: p.first.proto}
 	u, err := url.Parse(d.line.url)
 	if err != nil {
 		return
 	}
-	r.Steps = append(r.Steps, Step{Name: "connection", DurationMs: ms(p.first.connect)})
+	r.Steps = append(r.Steps, report.Step{Name: "connection", DurationMs: ms(p.first.connect)})
 	if p.first.handshake > 0 {
-		r.Steps = append(r.Steps, Step{Name: "tls", DurationMs: ms(p.first.handshake)})
+		r.Steps = append(r.Steps, report.Step{Name: "tls", DurationMs: ms(p.first.handshake)})
 	}
 	d.dns(ctx, u)
 	d.tls(u, p.first)
@@ -40,16 +42,16 @@ func (d *doctor) dns(ctx context.Context, u *url.URL) {
 	r := d.report
 	host := u.Hostname()
 	if _, err := netip.ParseAddr(host); err == nil {
-		r.outcome("dns", OK, "The URL holds an address, no name.")
+		r.Note("dns", report.OK, "The URL holds an address, no name.")
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.line.patience/2)
 	defer cancel()
 	start := time.Now()
-	addrs, err := d.svc.Resolve(ctx, "ip", host)
+	addrs, err := d.Resolve(ctx, "ip", host)
 	took := time.Since(start)
 	if err != nil {
-		r.outcome("dns", Warning, "The name was found once, and not a second time.")
+		r.Note("dns", report.Warning, "The name was found once, and not a second time.")
 		return
 	}
 	for _, a := range addrs {
@@ -59,41 +61,41 @@ func (d *doctor) dns(ctx context.Context, u *url.URL) {
 			r.Network.IPv6++
 		}
 	}
-	r.Steps = append(r.Steps, Step{Name: "dns", DurationMs: ms(took)})
+	r.Steps = append(r.Steps, report.Step{Name: "dns", DurationMs: ms(took)})
 	if took > 500*time.Millisecond {
-		r.find(Finding{ID: "dns.slow", Check: "dns", Severity: SevWarning, What: fmt.Sprintf("The name server took %d ms.", ms(took)),
+		r.Find(report.Finding{ID: "dns.slow", Check: "dns", Severity: report.SevWarning, What: fmt.Sprintf("The name server took %d ms.", ms(took)),
 			Why: "Every new connection begins with this wait.", Fix: "Look at the zone's name servers and at the records' time to live."})
 	}
-	r.outcome("dns", r.worst("dns"), fmt.Sprintf("%d IPv4 and %d IPv6 addresses.", r.Network.IPv4, r.Network.IPv6))
+	r.Note("dns", r.Worst("dns"), fmt.Sprintf("%d IPv4 and %d IPv6 addresses.", r.Network.IPv4, r.Network.IPv6))
 }
 
 func (d *doctor) tls(u *url.URL, a *answer) {
 	r := d.report
 	if u.Scheme != "https" {
 		if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsLoopback() {
-			r.outcome("tls", Skipped, "The server is on this machine.")
+			r.Note("tls", report.Skipped, "The server is on this machine.")
 			return
 		}
-		r.find(Finding{ID: "tls.none", Check: "tls", Severity: SevWarning, What: "The server is reached without TLS.",
+		r.Find(report.Finding{ID: "tls.none", Check: "tls", Severity: report.SevWarning, What: "The server is reached without TLS.",
 			Why: "Credentials and answers can be read and changed on the way; OAuth is not allowed without TLS.", Fix: "Serve it by https and register that URL."})
-		r.outcome("tls", Warning, "No TLS.")
+		r.Note("tls", report.Warning, "No TLS.")
 		return
 	}
 	if a.tls == nil || len(a.tls.PeerCertificates) == 0 {
-		r.outcome("tls", Skipped, "Nothing is known of the certificate.")
+		r.Note("tls", report.Skipped, "Nothing is known of the certificate.")
 		return
 	}
 	leaf := a.tls.PeerCertificates[0]
-	r.Network.TLS, r.Network.Issuer, r.Network.NotAfter = tls.VersionName(a.tls.Version), clip(leaf.Issuer.CommonName, 100), &leaf.NotAfter
-	if left := leaf.NotAfter.Sub(d.svc.now()); left < 14*24*time.Hour {
-		r.find(Finding{ID: "tls.expires-soon", Check: "tls", Severity: SevWarning, What: fmt.Sprintf("The certificate ends in %d days.", int(left.Hours()/24)),
+	r.Network.TLS, r.Network.Issuer, r.Network.NotAfter = tls.VersionName(a.tls.Version), report.Clip(leaf.Issuer.CommonName, 100), &leaf.NotAfter
+	if left := leaf.NotAfter.Sub(d.Now()); left < 14*24*time.Hour {
+		r.Find(report.Finding{ID: "tls.expires-soon", Check: "tls", Severity: report.SevWarning, What: fmt.Sprintf("The certificate ends in %d days.", int(left.Hours()/24)),
 			Why: "From then on no client connects.", Fix: "Renew it, and let that happen by itself."})
 	}
 	if a.tls.Version < tls.VersionTLS12 {
-		r.find(Finding{ID: "tls.old", Check: "tls", Severity: SevError, What: "The server speaks " + r.Network.TLS + ".",
+		r.Find(report.Finding{ID: "tls.old", Check: "tls", Severity: report.SevError, What: "The server speaks " + r.Network.TLS + ".",
 			Why: "Clients refuse versions before 1.2.", Fix: "Turn TLS 1.2 and 1.3 on."})
 	}
-	r.outcome("tls", r.worst("tls"), r.Network.TLS+", until "+leaf.NotAfter.UTC().Format(time.DateOnly)+".")
+	r.Note("tls", r.Worst("tls"), r.Network.TLS+", until "+leaf.NotAfter.UTC().Format(time.DateOnly)+".")
 }
 
 const maxHops = 3
@@ -103,7 +105,7 @@ const maxHops = 3
 func (d *doctor) redirects(ctx context.Context, u *url.URL, a *answer) {
 	r := d.report
 	if a.status < 300 || a.status >= 400 || a.header.Get("Location") == "" {
-		r.outcome("redirects", OK, "None.")
+		r.Note("redirects", report.OK, "None.")
 		return
 	}
 	at, location, status := u, a.header.Get("Location"), a.status
@@ -112,9 +114,9 @@ func (d *doctor) redirects(ctx context.Context, u *url.URL, a *answer) {
 		if err != nil {
 			break
 		}
-		r.Network.Redirects = append(r.Network.Redirects, Redirect{status, shown(next.String())})
+		r.Network.Redirects = append(r.Network.Redirects, report.Redirect{Status: status, To: report.PublicURL(next.String())})
 		if at.Scheme == "https" && next.Scheme == "http" {
-			r.find(Finding{ID: "redirects.downgrade", Check: "redirects", Severity: SevError, What: "A redirect leads from https to http.",
+			r.Find(report.Finding{ID: "redirects.downgrade", Check: "redirects", Severity: report.SevError, What: "A redirect leads from https to http.",
 				Why: "Whoever follows it shows everything to the network.", Fix: "Redirect to https addresses only."})
 		}
 		again, err := d.look(ctx, next)
@@ -127,9 +129,9 @@ func (d *doctor) redirects(ctx context.Context, u *url.URL, a *answer) {
 	if n := len(r.Network.Redirects); n > 0 {
 		final = r.Network.Redirects[n-1].To
 	}
-	r.find(Finding{ID: "redirects.not-followed", Check: "redirects", Severity: SevError, What: "The address redirects.",
+	r.Find(report.Finding{ID: "redirects.not-followed", Check: "redirects", Severity: report.SevError, What: "The address redirects.",
 		Why: "MCP requests are not sent on to another address, because credentials would go with them.", Fix: "Register the address at the end of the redirects."}, final)
-	r.outcome("redirects", r.worst("redirects"), fmt.Sprintf("%d, ending at %s.", len(r.Network.Redirects), final))
+	r.Note("redirects", r.Worst("redirects"), fmt.Sprintf("%d, ending at %s.", len(r.Network.Redirects), final))
 }
 
 func (d *doctor) look(ctx context.Context, u *url.URL) (*answer, error) {
@@ -143,23 +145,23 @@ func (d *doctor) clock(a *answer) {
 	if err != nil {
 		return
 	}
-	if off := d.svc.now().Sub(theirs); off.Abs() > 5*time.Minute {
-		d.report.find(Finding{ID: "clock.skew", Check: "clock", Severity: SevWarning, What: fmt.Sprintf("The server's clock is %s off.", off.Abs().Round(time.Minute)),
+	if off := d.Now().Sub(theirs); off.Abs() > 5*time.Minute {
+		d.report.Find(report.Finding{ID: "clock.skew", Check: "clock", Severity: report.SevWarning, What: fmt.Sprintf("The server's clock is %s off.", off.Abs().Round(time.Minute)),
 			Why: "Tokens are taken for expired, or for not yet valid.", Fix: "Set the server's clock from the network (NTP)."})
-		d.report.outcome("clock", Warning, "Off by more than five minutes.")
+		d.report.Note("clock", report.Warning, "Off by more than five minutes.")
 	}
 }
 
 // latency judges the times that were noted on the way.
 func (d *doctor) latency() {
 	r := d.report
-	slowest := Step{}
+	slowest := report.Step{}
 	for _, s := range r.Steps {
 		if s.DurationMs > slowest.DurationMs {
 			slowest = s
 		}
 		if s.FirstByteMs > 0 && s.DurationMs > 1000 && s.FirstByteMs*10 > s.DurationMs*9 {
-			r.find(Finding{ID: "streaming.buffered", Check: "streaming", Severity: SevInfo, What: "The first event of a stream came only with its end.",
+			r.Find(report.Finding{ID: "streaming.buffered", Check: "streaming", Severity: report.SevInfo, What: "The first event of a stream came only with its end.",
 				Why: "If a proxy buffers, progress is not seen before the answer.", Fix: "Send X-Accel-Buffering: no, and turn buffering off in proxies."}, s.Name)
 		}
 	}
@@ -167,8 +169,8 @@ func (d *doctor) latency() {
 		return
 	}
 	if slowest.DurationMs > 3000 {
-		r.find(Finding{ID: "latency.slow", Check: "latency", Severity: SevWarning, What: fmt.Sprintf("The slowest step took %d ms.", slowest.DurationMs),
+		r.Find(report.Finding{ID: "latency.slow", Check: "latency", Severity: report.SevWarning, What: fmt.Sprintf("The slowest step took %d ms.", slowest.DurationMs),
 			Why: "People and models wait for it; some clients give up after ten seconds.", Fix: "Keep the server warm, and answer initialize and lists from memory."}, slowest.Name)
 	}
-	r.outcome("latency", r.worst("latency"), fmt.Sprintf("Slowest: %s, %d ms.", slowest.Name, slowest.DurationMs))
+	r.Note("latency", r.Worst("latency"), fmt.Sprintf("Slowest: %s, %d ms.", slowest.Name, slowest.DurationMs))
 }

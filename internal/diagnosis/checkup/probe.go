@@ -1,15 +1,15 @@
-package diagnosis
+package checkup
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"headgate/internal/diagnosis/discovery"
+	"headgate/internal/diagnosis/report"
 	"headgate/internal/mcp"
 )
 
@@ -21,7 +21,7 @@ const (
 
 // probed is what the probe learned beside its report.
 type probed struct {
-	report    *Probe
+	report    *report.Probe
 	modern    bool // server/discover was answered
 	legacy    bool // initialize was answered
 	revisions []string
@@ -35,21 +35,21 @@ type probed struct {
 // transport when neither is understood. A server that wants a sign-in is asked
 // for its metadata.
 func (d *doctor) probe(ctx context.Context) *probed {
-	p := &probed{report: &Probe{URL: shown(d.line.url), ProtocolVersion: string(mcp.LatestLegacy), Status: probeError,
-		Transport: ProbeTransport{Attempts: []Attempt{}}, OAuth: ProbeOAuth{RegistrationStrategies: []string{}}}}
+	p := &probed{report: &report.Probe{URL: report.PublicURL(d.line.url), ProtocolVersion: string(mcp.LatestLegacy), Status: report.ProbedError,
+		Transport: report.ProbeTransport{Attempts: []report.Attempt{}}, OAuth: report.ProbeOAuth{RegistrationStrategies: []string{}}}}
 	anonymous := d.line.anonymous()
 	p.discover(ctx, anonymous)
-	if p.err == nil && p.report.Status != probeOAuth {
+	if p.err == nil && p.report.Status != report.ProbedOAuth {
 		p.initialize(ctx, anonymous)
 	}
-	if p.err == nil && p.report.Status == probeReachable {
+	if p.err == nil && p.report.Status == report.ProbedReachable {
 		p.sse(ctx, anonymous)
 	}
 	if p.err != nil {
-		p.report.Status, p.report.Error = probeError, problemOf(p.err).Message
+		p.report.Status, p.report.Error = report.ProbedError, problemOf(p.err).Message
 		return p
 	}
-	if p.report.Status == probeOAuth || d.alwaysDiscover {
+	if p.report.Status == report.ProbedOAuth {
 		p.metadata(ctx, d.line)
 	}
 	return p
@@ -153,7 +153,7 @@ func (p *probed) sse(ctx context.Context, l *line) {
 	}
 	_ = events(resp.Body, func(name string, _ []byte) bool {
 		if name == "endpoint" {
-			p.report.Transport.Selected, p.report.Status = sse, probeReady
+			p.report.Transport.Selected, p.report.Status = sse, report.ProbedReady
 			p.revision(string(mcp.Revision20241105))
 		}
 		return false
@@ -164,9 +164,9 @@ func (p *probed) sse(ctx context.Context, l *line) {
 func (p *probed) judge(a *answer) {
 	c := discovery.ParseChallenge(a.challenge())
 	if a.status == http.StatusUnauthorized || a.status == http.StatusForbidden && c.Bearer {
-		p.report.Status = probeOAuth
+		p.report.Status = report.ProbedOAuth
 		p.report.OAuth.Required = true
-		p.report.OAuth.WWWAuthenticate = clip(a.challenge(), 1000)
+		p.report.OAuth.WWWAuthenticate = report.Clip(a.challenge(), 1000)
 		p.report.Transport.Selected = streamable
 		p.challenge = c
 		if a.status != http.StatusUnauthorized {
@@ -174,13 +174,13 @@ func (p *probed) judge(a *answer) {
 		}
 		return
 	}
-	if p.report.Status == probeError {
-		p.report.Status = probeReachable
+	if p.report.Status == report.ProbedError {
+		p.report.Status = report.ProbedReachable
 	}
 }
 
 func (p *probed) ready(version string) {
-	p.report.Status, p.report.ProtocolVersion, p.report.Transport.Selected = probeReady, version, streamable
+	p.report.Status, p.report.ProtocolVersion, p.report.Transport.Selected = report.ProbedReady, version, streamable
 }
 
 func (p *probed) revision(text string) {
@@ -197,20 +197,20 @@ func (p *probed) metadata(ctx context.Context, l *line) {
 	p.found = f
 	o := &p.report.OAuth
 	for _, t := range f.Attempts {
-		a := Attempt{Name: t.Name, Request: AttemptRequest{Method: http.MethodGet, URL: shown(t.URL)}, Error: t.Problem}
+		a := report.Attempt{Name: t.Name, Request: report.AttemptRequest{Method: http.MethodGet, URL: report.PublicURL(t.URL)}, Error: t.Problem}
 		if t.Status != 0 {
 			a.DurationMs = ms(t.Duration)
-			a.Response = &AttemptResponse{Status: t.Status, Headers: map[string]string{}}
+			a.Response = &report.AttemptResponse{Status: t.Status, Headers: map[string]string{}}
 		}
 		p.report.Transport.Attempts = append(p.report.Transport.Attempts, a)
 	}
 	o.DiscoveryError = f.Problem
 	if f.Resource != nil {
-		o.ResourceMetadataURL, o.ResourceMetadata = f.Resource.URL, compact(f.Resource.Raw)
+		o.ResourceMetadataURL, o.ResourceMetadata = f.Resource.URL, Compact(f.Resource.Raw)
 		o.Optional = !o.Required
 	}
 	if f.Issuer != nil {
-		o.AuthorizationServerMetadataURL, o.AuthorizationServerMetadata = f.Issuer.URL, compact(f.Issuer.Raw)
+		o.AuthorizationServerMetadataURL, o.AuthorizationServerMetadata = f.Issuer.URL, Compact(f.Issuer.Raw)
 		if f.Issuer.ClientDocs {
 			o.RegistrationStrategies = append(o.RegistrationStrategies, "cimd")
 		}
@@ -226,40 +226,30 @@ var kept = []string{"Content-Type", "Www-Authenticate", "Mcp-Protocol-Version", 
 
 // attempt notes an exchange.
 func (p *probed) attempt(name, method, at string, body []byte, a *answer, err error) {
-	t := Attempt{Name: name, Request: AttemptRequest{Method: method, URL: shown(at), Body: body}}
+	t := report.Attempt{Name: name, Request: report.AttemptRequest{Method: method, URL: report.PublicURL(at), Body: body}}
 	switch {
 	case err != nil:
 		t.Error = problemOf(err).Message // without a time: there may have been no connection
 	default:
 		t.DurationMs = ms(a.took)
-		t.Response = &AttemptResponse{Status: a.status, Headers: map[string]string{}, ContentType: clip(a.header.Get("Content-Type"), 200)}
+		t.Response = &report.AttemptResponse{Status: a.status, Headers: map[string]string{}, ContentType: report.Clip(a.header.Get("Content-Type"), 200)}
 		for _, h := range kept {
 			if v := a.header.Get(h); v != "" {
-				t.Response.Headers[strings.ToLower(h)] = clip(v, 500)
+				t.Response.Headers[strings.ToLower(h)] = report.Clip(v, 500)
 			}
 		}
 		if a.reply && len(a.body) <= maxNoise*4 {
-			t.Response.Body = compact(a.body)
+			t.Response.Body = Compact(a.body)
 		}
 	}
 	p.report.Transport.Attempts = append(p.report.Transport.Attempts, t)
 }
 
-// compact returns JSON without white space, so that it can stand in a report.
-func compact(b []byte) json.RawMessage {
+// Compact returns JSON without white space, so that it can stand in a report.
+func Compact(b []byte) json.RawMessage {
 	var out bytes.Buffer
 	if json.Compact(&out, b) != nil {
 		return nil
 	}
 	return out.Bytes()
-}
-
-// shown is a URL without its query, in which people put secrets.
-func shown(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	u.RawQuery, u.Fragment, u.User = "", "", nil
-	return u.String()
 }
