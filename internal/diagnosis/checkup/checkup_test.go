@@ -186,6 +186,10 @@ func TestProtocol(t *testing.T) {
 			}
 		}
 	})
+	t.Run("an old server that lets what it does not know hang is well all the same", func(t *testing.T) {
+		s := mcpscript.New(t).On("server/discover", func(w http.ResponseWriter, r *http.Request, _ mcpscript.Message) bool { return mcpscript.Hang(w, r) })
+		testkit.Equal(t, examine(t, s.URL, loopback).Status, report.Ready)
+	})
 	t.Run("no tool is ever called", func(t *testing.T) {
 		s := mcpscript.New(t)
 		examine(t, s.URL, loopback)

@@ -62,7 +62,10 @@ func (p *probed) discover(ctx context.Context, l *line) {
 	a, err := l.send(ctx, body, id, l.headers(mcp.MethodDiscover, ""))
 	p.attempt("streamable_discover", http.MethodPost, l.url, body, a, err)
 	if err != nil {
-		p.err = err
+		// Some old servers let an unknown method hang; initialize tells.
+		if problemOf(err).Code != codeTimeout {
+			p.err = err
+		}
 		return
 	}
 	l.step("discover", a)
