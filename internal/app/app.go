@@ -51,11 +51,12 @@ type App struct {
 	Logs  *db.Store // bodies; the same as Store on PostgreSQL
 	Keys  *seal.Keys
 
-	Tenancy     *tenancy.Service
-	Identity    *identity.Service
-	APIKeys     *apikey.Service
-	Workspaces  *workspace.Service
-	Vault       *vault.Service
+	Tenancy    *tenancy.Service
+	Identity   *identity.Service
+	APIKeys    *apikey.Service
+	Workspaces *workspace.Service
+	Vault      *vault.Service
+	Manage
 	Catalog     *catalog.Catalog
 	Resolver    *catalog.Resolver
 	Guard       *netguard.Guard
@@ -192,6 +193,7 @@ func (a *App) build(ctx context.Context) (err error) {
 	}
 	a.Catalog = catalog.New(catalog.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Limit: a.serviceLimit, Now: a.Now})
 	a.Resolver = catalog.NewResolver(a.Store, a.Keys)
+	a.buildManage()
 	if err := a.buildPrograms(); err != nil {
 		return err
 	}
@@ -200,6 +202,7 @@ func (a *App) build(ctx context.Context) (err error) {
 	a.Hub = upstream.NewHub(upstream.Options{Binder: binder, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,
 		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}, catalog.Stdio: a.Programs}})
 	committer := call.NewCommitter(a.Store, a.Credits, a.Log)
+	committer.Budgeted(a.Budgets)
 	a.Committer = committer
 	if os.Getenv("HEADGATE_BENCH_NO_STORE") == "1" {
 		a.Log.Warn("HEADGATE_BENCH_NO_STORE is set: calls are neither charged nor logged; this is for the benchmark alone")
@@ -209,7 +212,7 @@ func (a *App) build(ctx context.Context) (err error) {
 	a.Diagnosis = diagnosis.New(diagnosis.Options{Store: a.Store, Guard: a.Guard, Hub: a.Hub, Binder: binder, Resolver: a.Resolver, Granted: a.Grants.Granted, Now: a.Now, Log: a.Log})
 	a.Diagnosis.Register(a.Jobs)
 	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: committer, Bodies: a.Bodies, Upstream: a.Eras,
-		Limiter: a.Limiter, Daily: a.Daily, Terms: a.terms, Value: a.Settings.CreditValue, Now: a.Now, Log: a.Log})
+		Limiter: a.Limiter, Daily: a.Daily, Budgets: a.Budgets, Terms: a.terms, Value: a.Settings.CreditValue, Now: a.Now, Log: a.Log})
 	return a.housekeeping()
 }
 
@@ -262,7 +265,7 @@ func (a *App) recover(ctx context.Context) error {
 	if freed > 0 {
 		a.Log.Info("credits set aside for calls that got no answer are free again", "credits", freed)
 	}
-	return err
+	return errors.Join(err, a.recoverManage(ctx))
 }
 
 // replay opens the journal and makes rows of what it holds, before holds are

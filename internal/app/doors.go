@@ -115,7 +115,8 @@ func (a *App) allow(ctx context.Context, by *access.Principal) error {
 func (a *App) doors(context.Context) (err error) {
 	a.Gateway = gateway.New(gateway.Options{Authenticate: a.gatewayPrincipal(credentials()), Workspace: a.workspaceOf, Allow: a.allow, Resolver: a.Resolver,
 		Hub: a.Hub, Upstream: a.Eras, Calls: a.Calls, Keys: a.Keys, Version: a.serverVersion(), BaseURL: a.Settings.PublicURL(), Now: a.Now, Log: a.Log})
-	a.Platform = platform.New(platform.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
+	a.Platform = platform.New(platform.Options{Version: a.serverVersion(), Vault: a.Vault, Budgets: a.Budgets, Approvals: a.Approvals, Templates: a.Templates, Trail: a.Checkpoints,
+		Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
 		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Credits: a.Credits, Bodies: a.Bodies, Feed: a.Feed,
 		Errors: a.Errors, Launch: a.Launch, Programs: a.Programs, Limiter: a.Limiter, Daily: a.Daily, Idempotency: a.Replay, Keys: a.Keys, LogsKept: a.Settings.KeepCalls, Now: a.Now, Log: a.Log})
 	a.Account = account.New(account.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,

@@ -33,7 +33,7 @@ func (a *App) Run(ctx context.Context) error {
 		run  func(context.Context) error
 	}{
 		{"keys", a.APIKeys.Run}, {"rows of calls", a.Committer.Run}, {"credits", func(ctx context.Context) error { return a.Credits.Run(ctx, a.Log) }}, {"daily counts", a.Daily.Run}, {"bodies", a.Bodies.Run}, {"error log", a.Errors.Run},
-		{"jobs", a.Jobs.Run}, {"gateway", a.Gateway.Run}, {"programs", a.runPrograms},
+		{"jobs", a.Jobs.Run}, {"gateway", a.Gateway.Run}, {"programs", a.runPrograms}, {"budgets and checkpoints", a.runManage},
 	} {
 		work.Go(func() error {
 			if err := part.run(back); err != nil && !errors.Is(err, context.Canceled) {

@@ -22,11 +22,12 @@ type Gate string
 const (
 	Secrets     Gate = "secrets"     // setting and deleting secrets
 	Keys        Gate = "keys"        // making keys
-	Destructive Gate = "destructive" // removing, purging, revoking
+	Destructive Gate = "destructive" // removing, purging
+	Plans       Gate = "plans"       // imports by keys: not held back, but made only as planned before
 )
 
 // Gates lists every gate.
-var Gates = []Gate{Secrets, Keys, Destructive}
+var Gates = []Gate{Secrets, Keys, Destructive, Plans}
 
 // Status is what has become of an approval.
 type Status string

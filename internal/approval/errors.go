@@ -8,6 +8,6 @@ var (
 	ErrRejected = fault.New(fault.Forbidden, "approval.rejected", "A person has refused this operation. Ask them before you ask again.")
 	ErrDecided  = fault.New(fault.Conflict, "approval.decided", "This approval is decided already, or its ten minutes are over. Ask for the operation again.")
 	ErrPerson   = fault.New(fault.Forbidden, "approval.person", "Approvals are decided, and gates set, by a person: sign in (headgate login) and use the session.")
-	ErrGate     = fault.New(fault.Invalid, "approval.gate", "The gates are secrets, keys and destructive.")
+	ErrGate     = fault.New(fault.Invalid, "approval.gate", "The gates are secrets, keys, destructive and plans.")
 	ErrTooMany  = fault.New(fault.Conflict, "approval.too_many", "Too many operations wait for approval. Decide some first.")
 )

@@ -207,6 +207,14 @@ func (s *Service) Admit(ctx context.Context, organization, ws string, micros int
 	}
 }
 
+// Running returns how many calls of a workspace this replica makes right now.
+func (s *Service) Running(ws string) int64 {
+	if v, ok := s.entries.Load(ws); ok {
+		return v.(*entry).running.Load()
+	}
+	return 0
+}
+
 // Reserved reports whether money was set aside, so that the settlement must
 // move it.
 func (h *Hold) Reserved() bool { return h.amount > 0 }

@@ -18,6 +18,7 @@ type state struct {
 	metered   bool // counted against a rate
 	ran       bool // the handler was called
 	final     bool // its failure had an effect
+	status    int  // of success, where the handler has chosen; see SetStatus
 }
 
 type stateKey struct{}
@@ -56,6 +57,14 @@ func CurrentOp(ctx context.Context) Op {
 		return st.op.Op
 	}
 	return Op{}
+}
+
+// SetStatus gives the answer another status of success than the operation's:
+// 207 where some of what was asked for failed.
+func SetStatus(ctx context.Context, status int) {
+	if st := stateOf(ctx); st != nil {
+		st.status = status
+	}
 }
 
 // SetHeader sets a header of the answer, such as Location.

@@ -108,6 +108,11 @@ func (d *Door) failures(o *operation) map[string]*huma.Response {
 // finish reads back what huma found out about the body.
 func (d *Door) finish(o *operation) {
 	hop := d.documented(o.Op)
+	for _, status := range o.Statuses {
+		same := *hop.Responses[strconv.Itoa(o.Status)]
+		same.Description = http.StatusText(status)
+		hop.Responses[strconv.Itoa(status)] = &same
+	}
 	if !o.takesBody || hop.RequestBody == nil {
 		return
 	}

@@ -64,3 +64,17 @@ func TestGate(t *testing.T) {
 		}
 	})
 }
+
+func TestSetStatus(t *testing.T) {
+	f := newFake(t)
+	rest.Handle(f.Door, rest.Op{Method: "POST", Path: "/partly", ID: "partly", Summary: "Partly", Permission: access.ServicesRead, Status: 201}, func(ctx context.Context, _ *rest.None) (*thing, error) {
+		rest.SetStatus(ctx, http.StatusMultiStatus)
+		return &thing{ID: "x"}, nil
+	})
+	if r := f.call("POST", "/v1/partly", ""); r.Code != http.StatusMultiStatus {
+		t.Errorf("%d %s", r.Code, r.Body)
+	}
+	if r := f.call("POST", "/v1/things", `{"name":"a"}`); r.Code != http.StatusCreated {
+		t.Errorf("%d %s", r.Code, r.Body)
+	}
+}

@@ -32,6 +32,7 @@ type Op struct {
 	RefuseKeys []string                      // key prefixes answered 403 by form alone, before any look-up
 
 	Status     int           // of success; 200, or 204 when the handler returns None
+	Statuses   []int         // further ones of success, chosen by SetStatus
 	Errors     []fault.Kind  // what the handler may raise beyond what every operation may
 	Idempotent bool          // takes Idempotency-Key
 	Gate       string        // what Config.Gate may hold it back for; it then answers 202
@@ -56,7 +57,10 @@ type operation struct {
 	stream    bool
 }
 
-type output[O any] struct{ Body *O }
+type output[O any] struct {
+	Status int
+	Body   *O
+}
 
 // Handle registers an operation. I is a struct of path, query and header
 // parameters and perhaps a Body, in huma's tags; O is the body of success (a
@@ -81,7 +85,11 @@ func Handle[I, O any](d *Door, op Op, handler func(context.Context, *I) (*O, err
 			return nil, fmt.Errorf("%s returned neither an answer nor an error", o.ID)
 		}
 		fillLists(reflect.ValueOf(out))
-		return &output[O]{out}, nil
+		status := o.Status
+		if st := stateOf(ctx); st.status != 0 {
+			status = st.status
+		}
+		return &output[O]{status, out}, nil
 	})
 }
 

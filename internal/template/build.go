@@ -84,8 +84,8 @@ func union(a, b []Need) []Need {
 
 // build makes the workspace of a node, not those below it, in the caller's
 // transaction.
-func (s *Service) build(ctx context.Context, tx *db.Tx, by *access.Principal, n *Node, parent, made string) (workspace.Workspace, error) {
-	w, err := s.Workspaces.Create(ctx, tx, by, workspace.Spec{Organization: by.Organization, Name: n.Name, Parent: parent, Role: n.Role, Description: n.Description,
+func (s *Service) build(ctx context.Context, tx *db.Tx, by *access.Principal, n *Node, slug, parent, made string) (workspace.Workspace, error) {
+	w, err := s.Workspaces.Create(ctx, tx, by, workspace.Spec{Organization: by.Organization, Name: n.Name, Slug: slug, Parent: parent, Role: n.Role, Description: n.Description,
 		Runtime: workspace.Runtime(n.Runtime), Tier: n.Tier, Model: n.Model, Instructions: n.SystemPrompt, Template: made})
 	if err != nil {
 		return w, err
@@ -158,7 +158,7 @@ func (s *Service) Provision(ctx context.Context, by *access.Principal, spec work
 		return w, err
 	}
 	err = s.Store.Tx(ctx, func(tx *db.Tx) error {
-		w, err = s.build(ctx, tx, by, &n, spec.Parent, spec.Template)
+		w, err = s.build(ctx, tx, by, &n, spec.Slug, spec.Parent, spec.Template)
 		return err
 	})
 	return w, err

@@ -256,7 +256,7 @@ func (s *Service) unpack(ctx context.Context, by *access.Principal, res *Importe
 		at := 0
 		var walk func(n *Node, parent string) error
 		walk = func(n *Node, parent string) error {
-			w, err := s.build(ctx, tx, by, n, parent, "bundle")
+			w, err := s.build(ctx, tx, by, n, "", parent, "bundle")
 			if err != nil {
 				return err
 			}

@@ -98,6 +98,15 @@ const (
 	maxNeeds   = 100
 )
 
+// Count returns how many workspaces nodes make.
+func Count(nodes []Node) int {
+	n := len(nodes)
+	for _, each := range nodes {
+		n += Count(each.SubWorkspaces)
+	}
+	return n
+}
+
 // decode reads a document strictly: unknown names are mistakes.
 func decode(text []byte, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))

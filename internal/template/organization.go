@@ -247,7 +247,7 @@ func (s *Service) step(ctx context.Context, by *access.Principal, imp *Import, s
 		if state == Updated {
 			w, err = s.change(ctx, tx, by, w, n, parent)
 		} else {
-			w, err = s.build(ctx, tx, by, n, parent, tag)
+			w, err = s.build(ctx, tx, by, n, "", parent, tag)
 		}
 		if err != nil {
 			return err

@@ -17,6 +17,7 @@ func (e *estate) known(op rest.Op) map[string][]string {
 	home := e.owner.Organization
 	// Keys that inputs made would fill what an owner may have.
 	testkit.Must(db.Exec(e.t.Context(), e.Store, `UPDATE keys SET revoked_at = 1 WHERE name <> 'test' AND revoked_at IS NULL`))(e.t)
+	testkit.Must(e.Catalog.SetAllowlist(e.t.Context(), world.Headgate(home), nil, "x"))(e.t)
 	server := e.Demo(home, e.next("h"))
 	objects := e.objects()
 	own := func(name string) []string { return []string{objects[name]("owner", resttest.Own, true)} }
@@ -33,6 +34,8 @@ func (e *estate) known(op rest.Op) map[string][]string {
 		"planSlug": {"hostile"}, "toolName": {"echo", "add", "now"}, "resourceName": {"about", "greeting"}, "promptName": {"introduce"},
 		"email": {e.owner.Email, e.next("e") + "@example.com", e.next("e") + "@example.com"}, "password": {world.Password}, "currentPassword": {world.Password}, "newPassword": {world.Password},
 		"url": {"http://127.0.0.1:8089/mcp", "https://example.com/mcp"}, "slug": {e.next("a"), e.next("b"), e.next("c")}, "plan": {"free", "operator"},
+		"secretKey": {e.next("A"), e.next("B")}, "templateId": {"none"}, "importId": inPath("importId", "import"), "approvalId": inPath("approvalId", "approval"), "parentId": {"default"},
+		"template": {"blank", "assistant"}, "dir": {"starter"}, "runtime": {"builtin", "external"}, "mode": {"byok", "merge"}, "plugins": {server.Service.ID}, "budgetLimits": {"hourly", "daily"},
 		"startDate": {"2026-01-01"}, "endDate": {"2026-12-31"}, "refreshToken": {e.Start(e.owner.User, home.ID).Refresh},
 	}
 	switch op.ID {
@@ -44,6 +47,12 @@ func (e *estate) known(op rest.Op) map[string][]string {
 		k["organizationId"] = []string{e.customer.ID} // home keeps its plan without limits
 	case "updateServer":
 		k["serverId"] = own("remote server")
+	case "removeWorkspace", "pauseWorkspace", "updateWorkspace":
+		k["workspaceId"] = own("other workspace")
+	case "resumeWorkspace":
+		k["workspaceId"] = own("paused workspace")
+	case "setAllowlist":
+		k["organizationId"] = []string{"me"}
 	}
 	return k
 }
@@ -61,6 +70,9 @@ func TestHostile(t *testing.T) {
 		Credential: func(op rest.Op) string {
 			if op.Permission == access.Operate {
 				return e.keys["operator"]
+			}
+			if len(op.Audience) == 1 && op.Audience[0] == access.WorkspaceKey {
+				return e.keys["workspace"]
 			}
 			return e.Start(e.owner.User, e.owner.Organization.ID).Token
 		},

@@ -45,7 +45,7 @@ func newHouse(t *testing.T, store *db.Store, o world.Options) *house {
 func options(w *world.World) platform.Options {
 	entries, host := programs(w)
 	return platform.Options{Launch: entries, Programs: host, Version: "test", Store: w.Store, Identity: w.Identity, Tenancy: w.Tenancy, APIKeys: w.APIKeys, Workspaces: w.Workspaces, Catalog: w.Catalog,
-		Resolver: w.Resolver, Hub: w.Hub, Calls: w.Calls, Credits: w.Credits, Bodies: w.Bodies, Feed: w.Feed, Errors: w.Errors, Limiter: w.Limiter, Daily: w.Daily,
+		Resolver: w.Resolver, Hub: w.Hub, Calls: w.Calls, Credits: w.Credits, Vault: w.Vault, Budgets: w.Budgets, Approvals: w.Approvals, Templates: w.Templates, Trail: w.Trail, Bodies: w.Bodies, Feed: w.Feed, Errors: w.Errors, Limiter: w.Limiter, Daily: w.Daily,
 		Idempotency: w.Replay, Keys: w.Keys, Now: w.Now, Log: slog.New(slog.DiscardHandler)}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"headgate/internal/access"
 	"headgate/internal/activity"
+	"headgate/internal/approval"
 	"headgate/internal/catalog"
 	"headgate/internal/db"
 	"headgate/internal/id"
@@ -16,9 +17,11 @@ import (
 	"headgate/internal/quota"
 	"headgate/internal/rest/platform"
 	"headgate/internal/rest/resttest"
+	"headgate/internal/template"
 	"headgate/internal/tenancy"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/world"
+	"headgate/internal/workspace"
 )
 
 // estate is two tenants, one of them with a customer, and every kind of caller
@@ -150,6 +153,24 @@ func (e *estate) objects() map[string]resttest.Object {
 		"workspace": e.object("ws", func(o *tenancy.Organization, _ string) string {
 			return testkit.Must(e.Workspaces.Default(ctx, o.ID))(e.t).ID
 		}),
+		"other workspace": e.object("ws", func(o *tenancy.Organization, _ string) string { return e.another(o).ID }),
+		"paused workspace": e.object("ws", func(o *tenancy.Organization, _ string) string {
+			w := e.another(o)
+			testkit.Must(e.Workspaces.Pause(ctx, world.Headgate(o), o.ID, w.ID, ""))(e.t)
+			return w.ID
+		}),
+		"import": e.object("imp", func(o *tenancy.Organization, _ string) string {
+			by := world.Headgate(o)
+			return testkit.Must(e.Templates.ImportOrganization(ctx, by, template.Request{Template: "starter", DryRun: true}))(e.t).ID
+		}),
+		"approval": e.object("apr", func(o *tenancy.Organization, _ string) string {
+			testkit.Must(db.Exec(ctx, e.Store, `INSERT INTO approval_policies (organization_id, gates, updated_at) VALUES ($1, 'secrets', 0) ON CONFLICT (organization_id) DO UPDATE SET gates = 'secrets'`, o.ID))(e.t)
+			defer func() {
+				testkit.Must(db.Exec(ctx, e.Store, `DELETE FROM approval_policies WHERE organization_id = $1`, o.ID))(e.t)
+			}()
+			by := &access.Principal{Kind: access.OrganizationKey, ID: id.New("key"), Tenant: o.Tenant, Organization: o.ID, Role: access.Owner, Scopes: access.Every}
+			return testkit.Must(e.Approvals.Check(ctx, by, approval.Operation{Gate: approval.Secrets, Action: "setOrganizationSecret", Target: e.next("T")}))(e.t).ID
+		}),
 		"credit account": e.object("acc", func(o *tenancy.Organization, _ string) string {
 			return testkit.Must(e.Credits.Of(ctx, o.ID, ""))(e.t).ID
 		}),
@@ -161,6 +182,11 @@ func (e *estate) objects() map[string]resttest.Object {
 			return e.stranger.Organization.ID
 		}),
 	}
+}
+
+// another makes a workspace beside the default one.
+func (e *estate) another(o *tenancy.Organization) workspace.Workspace {
+	return testkit.Must(e.Workspaces.Provision(e.t.Context(), world.Headgate(o), workspace.Spec{Organization: o.ID, Name: e.next("w")}))(e.t)
 }
 
 // line writes a call of the caller's into an organization's log.
@@ -277,11 +303,61 @@ func TestMatrix(t *testing.T) {
 		"rotateOrganizationKey": {May: "owner admin organization", Status: 201, Subject: "organization key", Spends: true, Except: map[string]int{"dead": 403}},
 		"revokeOrganizationKey": {May: "owner admin organization", Subject: "organization key", Spends: true, Except: map[string]int{"dead": 403}},
 		"listPlans":             {May: everyone + " operator"},
-		"listWorkspaces":        {May: anybody},
-		"getWorkspace":          {May: anybody, Subject: "workspace"},
 		"getCredits":            {May: anybody},
 		"listCreditEntries":     {May: anybody},
 
+		"listWorkspaces":     {May: anybody},
+		"createWorkspace":    {May: staff, Status: 201, Body: body("name", "SUBJECT")},
+		"getWorkspace":       {May: anybody, Subject: "workspace"},
+		"updateWorkspace":    {May: staff, Subject: "workspace", Body: body("role", "r")},
+		"removeWorkspace":    {May: staff, Status: 400, Subject: "other workspace"}, // without its name
+		"pauseWorkspace":     {May: staff, Subject: "other workspace", Spends: true, Body: body()},
+		"resumeWorkspace":    {May: staff, Subject: "paused workspace", Spends: true},
+		"restartWorkspace":   {May: staff, Subject: "workspace"},
+		"listWorkspaceTiers": {May: anybody},
+
+		"listOrganizationSecrets":  {May: staff},
+		"setOrganizationSecret":    {May: staff, Path: map[string]string{"secretKey": "A"}, Body: body("value", "x")},
+		"deleteOrganizationSecret": {May: staff, Status: 404, Path: map[string]string{"secretKey": "NONE"}},
+		"listWorkspaceSecrets":     {May: staff, Subject: "workspace"},
+		"setWorkspaceSecret":       {May: staff, Subject: "workspace", Path: map[string]string{"secretKey": "A"}, Body: body("value", "x")},
+		"deleteWorkspaceSecret":    {May: staff, Status: 404, Subject: "workspace", Path: map[string]string{"secretKey": "NONE"}},
+
+		"getBudget":                   {May: anybody, Subject: "workspace"},
+		"setBudget":                   {May: staff, Subject: "workspace", Body: body("budgetLimit", nil)},
+		"getModelBilling":             {May: anybody, Subject: "workspace"},
+		"setModelBilling":             {May: staff, Subject: "workspace", Body: body("mode", nil)},
+		"getOrganizationModelBilling": {May: anybody},
+		"setOrganizationModelBilling": {May: staff, Body: body("mode", nil)},
+
+		"listTemplates":             {May: anybody},
+		"importTemplate":            {May: staff, Status: 201, Body: body("name", "SUBJECT", "files", map[string]any{"a.md": "x"})},
+		"deleteTemplate":            {May: staff, Status: 404, Path: map[string]string{"templateId": "none"}},
+		"listOrganizationTemplates": {May: anybody},
+		"importOrganization":        {May: staff, Body: body("dir", "starter", "dryRun", true)},
+		"exportOrganization":        {May: staff},
+		"exportBundle":              {May: staff, Subject: "workspace"},
+		"importBundle":              {May: staff, Body: body("bundle", map[string]any{"schema": "headgate.bundle/1", "name": "B"}, "dryRun", true)},
+		"getImport":                 {May: staff, Subject: "import"},
+
+		"getAllowlist":      {May: everyone, Subject: "organization"},
+		"setAllowlist":      {May: staff, Subject: "organization", Body: body("plugins", []string{}, "enabledBy", "x")},
+		"listApprovals":     {May: staff},
+		"getApproval":       {May: staff, Subject: "approval"},
+		"decideApproval":    {May: "owner admin", Subject: "approval", Spends: true, Body: body("decision", "reject")},
+		"getApprovalPolicy": {May: staff},
+		"setApprovalPolicy": {May: "owner admin", Body: body("gates", []string{})},
+		"exportAuditEvents": {May: staff},
+
+		"getSelf":            {May: "workspace"},
+		"getOwnBudget":       {May: "workspace"},
+		"getOwnModelBilling": {May: "workspace"},
+		"listOwnSecrets":     {May: "workspace"},
+		"listOwnEvents":      {May: "workspace"},
+		"restartSelf":        {May: "workspace"},
+
+		"adminVerifyAudit":         operator(resttest.Row{}),
+		"adminGetOrganization":     operator(resttest.Row{Subject: "organization", Absent: everywhere}),
 		"adminListAccounts":        operator(resttest.Row{}),
 		"adminGetAccount":          operator(resttest.Row{Subject: "credit account", Absent: everywhere}),
 		"adminUpdateAccount":       operator(resttest.Row{Subject: "credit account", Absent: everywhere, Body: body("tier", "free")}),

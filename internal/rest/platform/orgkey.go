@@ -59,9 +59,11 @@ func (a *api) organizationKeys() {
 	}
 	rest.Handle(a.door, op("GET", "/organizations/me/keys", "listOrganizationKeys", "The organization's keys, its people's too"), a.listOrgKeys)
 	create := op("POST", "/organizations/me/keys", "createOrganizationKey", "Create an organization or workspace key")
+	create.Gate = gateKeys
 	create.Status, create.Idempotent, create.Errors = http.StatusCreated, true, []fault.Kind{fault.Conflict, fault.NotFound}
 	rest.Handle(a.door, create, a.createOrgKey)
 	rotate := op("POST", "/organizations/me/keys/{keyId}/rotate", "rotateOrganizationKey", "Replace an organization or workspace key")
+	rotate.Gate = gateKeys
 	rotate.Status, rotate.Idempotent, rotate.Errors = http.StatusCreated, true, []fault.Kind{fault.Conflict}
 	rest.Handle(a.door, rotate, a.rotateOrgKey)
 	rest.Handle(a.door, op("DELETE", "/organizations/me/keys/{keyId}", "revokeOrganizationKey", "Revoke a key of the organization"), a.revokeOrgKey)

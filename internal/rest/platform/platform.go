@@ -5,11 +5,14 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"headgate/internal/access"
 	"headgate/internal/activity"
 	"headgate/internal/apikey"
+	"headgate/internal/approval"
+	"headgate/internal/budget"
 	"headgate/internal/call"
 	"headgate/internal/catalog"
 	"headgate/internal/credit"
@@ -22,9 +25,11 @@ import (
 	"headgate/internal/rest/meter"
 	"headgate/internal/seal"
 	"headgate/internal/server/request"
+	"headgate/internal/template"
 	"headgate/internal/tenancy"
 	"headgate/internal/upstream"
 	"headgate/internal/upstream/stdio"
+	"headgate/internal/vault"
 	"headgate/internal/workspace"
 )
 
@@ -44,6 +49,11 @@ type Options struct {
 	Calls      *call.Service
 	Via        upstream.Exchanger // how calls are sent; nil: as call.Service does
 	Credits    *credit.Service
+	Vault      *vault.Service
+	Budgets    *budget.Service
+	Approvals  *approval.Service
+	Templates  *template.Service
+	Trail      *activity.Checkpoints
 	Bodies     *activity.Bodies
 	Feed       *activity.Feed
 	Errors     *activity.Errors // nil: failures are kept in the server's log alone
@@ -95,6 +105,7 @@ func New(o Options) *rest.Door {
 		Authenticate: a.authenticate,
 		Limit:        meter.Meter{Limiter: o.Limiter, Tenancy: o.Tenancy, Addresses: o.Addresses, Operators: o.Operators}.Limit,
 		Failed:       a.failed,
+		Gate:         a.gate,
 		Idempotency:  o.Idempotency,
 		Sealer:       o.Keys,
 	})
@@ -102,7 +113,7 @@ func New(o Options) *rest.Door {
 		a.auth, a.users, a.sessions, a.apiKeys,
 		a.services, a.prices, a.servers, a.lists, a.execute, a.stdio,
 		a.requestLogs, a.exports, a.trails, a.usage,
-		a.organizations, a.members, a.invitations, a.organizationKeys, a.plans, a.workspaces, a.credits,
+		a.organizations, a.members, a.invitations, a.organizationKeys, a.plans, a.credits, a.manage,
 		a.adminAccounts, a.adminAnalytics, a.adminTenancy,
 	} {
 		register()
@@ -133,7 +144,9 @@ func (a *api) authenticate(r *http.Request, c rest.Credential) (*access.Principa
 	if c.Prefix == "" {
 		return a.Identity.Authenticate(r.Context(), c.Value)
 	}
-	if kind, ok := apikey.KindOf(c.Value); !ok || !slices.Contains(ours, kind) {
+	kind, ok := apikey.KindOf(c.Value)
+	own := kind == access.WorkspaceKey && (r.URL.Path == selfPath || strings.HasPrefix(r.URL.Path, selfPath+"/"))
+	if !ok || !own && !slices.Contains(ours, kind) {
 		return nil, errOtherDoor
 	}
 	return a.APIKeys.Authenticate(r.Context(), c.Value, request.ClientAddr(r.Context()))

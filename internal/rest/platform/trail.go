@@ -5,6 +5,7 @@ import (
 
 	"headgate/internal/access"
 	"headgate/internal/activity"
+	"headgate/internal/fault"
 	"headgate/internal/rest"
 )
 
@@ -34,6 +35,8 @@ type listEvents struct {
 	Action   string `query:"action" maxLength:"64" doc:"One action (key.create), or all on a noun (key.)."`
 	ActorID  string `query:"actorId" maxLength:"64"`
 	TargetID string `query:"targetId" maxLength:"64"`
+
+	WorkspaceID string `query:"workspaceId" maxLength:"64" doc:"Id or slug."`
 }
 
 type errorRow struct {
@@ -61,7 +64,7 @@ type listErrors struct {
 
 func (a *api) trails() {
 	tags := []string{"logs"}
-	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/logs/audit", ID: "listAuditEvents", Summary: "Who changed what", Tags: tags, Permission: access.LogsAll}, a.listEvents)
+	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/logs/audit", ID: "listAuditEvents", Summary: "Who changed what", Tags: tags, Permission: access.LogsAll, Errors: []fault.Kind{fault.NotFound, fault.Gone}}, a.listEvents)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/logs/errors", ID: "listErrorLogs", Summary: "What failed", Tags: tags, Permission: access.LogsAll,
 		Detail: "Failures of Headgate and of MCP servers, as their callers were told of them."}, a.listErrors)
 }
@@ -72,18 +75,30 @@ func (a *api) listEvents(ctx context.Context, in *listEvents) (*rest.OK[eventLis
 	if f.From, f.Until, err = in.Period.read(); err != nil {
 		return nil, err
 	}
-	events, total, err := activity.Events(ctx, a.Store, f, in.Limit, in.Offset())
+	if f.Workspace, err = a.inTrail(ctx, in.WorkspaceID); err != nil {
+		return nil, err
+	}
+	return a.eventPage(ctx, f, in.Page)
+}
+
+// eventPage is a page of a trail.
+func (a *api) eventPage(ctx context.Context, f activity.EventFilter, page rest.Page) (*rest.OK[eventList, rest.Paged], error) {
+	events, total, err := activity.Events(ctx, a.Store, f, page.Limit, page.Offset())
 	if err != nil {
 		return nil, err
 	}
 	var list eventList
-	for _, e := range events {
-		if e.Details == nil {
-			e.Details = map[string]any{}
-		}
-		list.Events = append(list.Events, eventRow{e.ID, e.Seq, e.Action, e.ActorKind, e.ActorID, e.ActorName, e.TargetType, e.TargetID, e.Workspace, e.Details, e.IP, e.RequestID, rest.At(e.CreatedAt)})
+	for i := range events {
+		list.Events = append(list.Events, eventRowOf(&events[i]))
 	}
-	return rest.Ok(list, in.Of(total)), nil
+	return rest.Ok(list, page.Of(total)), nil
+}
+
+func eventRowOf(e *activity.Event) eventRow {
+	if e.Details == nil {
+		e.Details = map[string]any{}
+	}
+	return eventRow{e.ID, e.Seq, e.Action, e.ActorKind, e.ActorID, e.ActorName, e.TargetType, e.TargetID, e.Workspace, e.Details, e.IP, e.RequestID, rest.At(e.CreatedAt)}
 }
 
 func (a *api) listErrors(ctx context.Context, in *listErrors) (*rest.OK[errorList, rest.Paged], error) {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,19 +20,24 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/activity"
 	"headgate/internal/apikey"
+	"headgate/internal/approval"
+	"headgate/internal/budget"
 	"headgate/internal/call"
 	"headgate/internal/catalog"
 	"headgate/internal/credit"
 	"headgate/internal/db"
 	"headgate/internal/demo"
 	"headgate/internal/identity"
+	"headgate/internal/jobs"
 	"headgate/internal/netguard"
 	"headgate/internal/quota"
 	"headgate/internal/rest/replay"
 	"headgate/internal/seal"
+	"headgate/internal/template"
 	"headgate/internal/tenancy"
 	"headgate/internal/testkit"
 	"headgate/internal/upstream"
+	"headgate/internal/vault"
 	"headgate/internal/workspace"
 )
 
@@ -52,6 +58,12 @@ type World struct {
 	Guard      *netguard.Guard
 	Hub        *upstream.Hub
 	Credits    *credit.Service
+	Vault      *vault.Service
+	Budgets    *budget.Service
+	Approvals  *approval.Service
+	Templates  *template.Service
+	Trail      *activity.Checkpoints
+	Jobs       *jobs.Runner // worked by Settle alone
 	Bodies     *activity.Bodies
 	Feed       *activity.Feed
 	Errors     *activity.Errors
@@ -98,6 +110,7 @@ func New(t testing.TB, store *db.Store, o Options) *World {
 	w.Guard = netguard.New(netguard.Policy{Loopback: true})
 	w.Catalog = catalog.New(catalog.Options{Store: store, Keys: keys, Guard: w.Guard, Limit: w.serviceLimit, Now: w.Now})
 	w.Resolver = catalog.NewResolver(store, keys)
+	w.manage()
 	w.Limiter, w.Daily = quota.NewLimiter[string](100_000, w.Now), quota.New(store, w.Now, w.Log)
 	w.Bodies, w.Errors = activity.NewBodies(store, "", w.Log), activity.NewErrors(store, w.Now, w.Log)
 	w.Feed = activity.NewFeed(store, w.Now, w.Log, 10*time.Millisecond)
@@ -118,8 +131,33 @@ func (w *World) calls(builtins upstream.Builtins) {
 		defer cancel()
 		w.Hub.Close(ctx)
 	})
-	w.Calls = call.New(call.Options{Credits: w.Credits, Committer: call.NewCommitter(w.Store, w.Credits, w.Log), Bodies: w.Bodies, Upstream: w.Hub,
+	committer := call.NewCommitter(w.Store, w.Credits, w.Log)
+	committer.Budgeted(w.Budgets)
+	w.Calls = call.New(call.Options{Credits: w.Credits, Committer: committer, Budgets: w.Budgets, Bodies: w.Bodies, Upstream: w.Hub,
 		Limiter: w.Limiter, Daily: w.Daily, Terms: w.terms, Value: 10_000, Now: w.Now, Log: w.Log})
+}
+
+// manage joins what operates workspaces.
+func (w *World) manage() {
+	w.Vault = vault.New(w.Store, w.Keys, w.Workspaces, w.Now)
+	w.Resolver.UseSecrets(w.Vault)
+	w.Budgets = budget.New(budget.Options{Store: w.Store, Workspaces: w.Workspaces, Now: w.Now, Log: w.Log})
+	w.Trail = activity.NewCheckpoints(filepath.Join(w.T.TempDir(), "checkpoints"), w.Keys.Derive("checkpoint"), w.Now)
+	w.Approvals = approval.New(w.Store, w.Keys, w.Now)
+	w.Templates = template.New(template.Options{Store: w.Store, Keys: w.Keys, Workspaces: w.Workspaces, Catalog: w.Catalog, Vault: w.Vault, Budgets: w.Budgets, Now: w.Now})
+	w.Workspaces.OnStart(w.Templates.Look)
+	w.Workspaces.OnRestart(w.Catalog.WorkspaceRestarted)
+	w.Workspaces.OnRemove(w.Catalog.WorkspaceRemoved)
+	w.Workspaces.OnRemove(w.Vault.WorkspaceRemoved)
+	w.Workspaces.OnRemove(w.Budgets.WorkspaceRemoved)
+	w.Jobs = jobs.New(w.Store, jobs.Options{Now: w.Now, Log: w.Log})
+	jobs.Handle(w.Jobs, w.Workspaces.Ready)
+}
+
+// Settle works every job that is due, such as the starts of workspaces.
+func (w *World) Settle() {
+	w.T.Helper()
+	testkit.Must(w.Jobs.Drain(w.T.Context()))(w.T)
 }
 
 // Headgate is the principal of what the program does by itself.

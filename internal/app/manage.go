@@ -1,0 +1,133 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"headgate/internal/activity"
+	"headgate/internal/approval"
+	"headgate/internal/budget"
+	"headgate/internal/db"
+	"headgate/internal/jobs"
+	"headgate/internal/seal"
+	"headgate/internal/settings"
+	"headgate/internal/template"
+)
+
+// Manage is what operates an organization's workspaces.
+type Manage struct {
+	Budgets     *budget.Service
+	Approvals   *approval.Service
+	Templates   *template.Service
+	Checkpoints *activity.Checkpoints
+}
+
+// buildManage makes it, and joins what others keep of a workspace to its life.
+// The catalog and its resolver are there.
+func (a *App) buildManage() {
+	a.Resolver.UseSecrets(a.Vault)
+	a.Budgets = budget.New(budget.Options{Store: a.Store, Workspaces: a.Workspaces, Now: a.Now, Log: a.Log})
+	a.Approvals = approval.New(a.Store, a.Keys, a.Now)
+	a.Templates = template.New(template.Options{Store: a.Store, Keys: a.Keys, Workspaces: a.Workspaces, Catalog: a.Catalog, Vault: a.Vault, Budgets: a.Budgets, Now: a.Now})
+	a.Checkpoints = checkpoints(a.Settings, a.Keys, a.Now)
+	a.Workspaces.OnStart(a.Templates.Look)
+	a.Workspaces.OnRestart(a.Catalog.WorkspaceRestarted)
+	a.Workspaces.OnRemove(a.Catalog.WorkspaceRemoved)
+	a.Workspaces.OnRemove(a.Vault.WorkspaceRemoved)
+	a.Workspaces.OnRemove(a.Budgets.WorkspaceRemoved)
+}
+
+func checkpoints(s *settings.Settings, keys *seal.Keys, now func() time.Time) *activity.Checkpoints {
+	return activity.NewCheckpoints(filepath.Join(s.Data, "checkpoints"), keys.Derive("checkpoint"), now)
+}
+
+type approvalsJob struct{}
+
+// Kind implements jobs.Args.
+func (approvalsJob) Kind() string { return "approval.expire" }
+
+// manageJobs registers the work that operating workspaces leaves behind.
+func (a *App) manageJobs() {
+	jobs.Handle(a.Jobs, a.Workspaces.Ready)
+	jobs.Handle(a.Jobs, func(ctx context.Context, _ approvalsJob) error {
+		_, err := a.Approvals.Expire(ctx, a.Now().Add(-a.Settings.KeepErrors))
+		return err
+	})
+	a.Jobs.Periodic(24*time.Hour, approvalsJob{})
+}
+
+// runManage tends budgets and keeps checkpoints of the audit trail until ctx
+// ends. Each replica keeps its own: they are files beside it.
+func (a *App) runManage(ctx context.Context) error {
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		t := time.NewTicker(time.Minute)
+		defer t.Stop()
+		for {
+			a.checkpoint(ctx)
+			select {
+			case <-ctx.Done():
+				end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+				defer cancel()
+				a.checkpoint(end)
+				return
+			case <-t.C:
+			}
+		}
+	}()
+	err := a.Budgets.Run(ctx)
+	<-kept
+	return err
+}
+
+func (a *App) checkpoint(ctx context.Context) {
+	if _, err := a.Checkpoints.Write(ctx, a.Store); err != nil && ctx.Err() == nil {
+		a.Log.Error("no checkpoint of the audit trail was kept; headgate audit verify tells more", "error", err)
+	}
+}
+
+// recoverManage frees and marks what a run that ended without a word had begun.
+func (a *App) recoverManage(ctx context.Context) error {
+	n, err := a.Templates.Recover(ctx)
+	if n > 0 {
+		a.Log.Warn("imports were interrupted by the end of the last run; they say how far they came (GET /v1/imports/{id})", "imports", n)
+	}
+	return errors.Join(err, a.Budgets.Recover(ctx))
+}
+
+// VerifyAudit is headgate audit verify: it walks every trail, holds each to its
+// checkpoint, and reports whether all are sound. The server must not run on
+// SQLite meanwhile; a running one is asked over its API.
+func VerifyAudit(ctx context.Context, s *settings.Settings, out io.Writer) (sound bool, err error) {
+	a := &App{Settings: s, Now: time.Now}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	if err := a.openStores(ctx); err != nil {
+		return false, err
+	}
+	if err := a.openKeys(ctx); err != nil {
+		return false, err
+	}
+	return verifyAudit(ctx, a.Store, checkpoints(s, a.Keys, a.Now), out)
+}
+
+func verifyAudit(ctx context.Context, store *db.Store, c *activity.Checkpoints, out io.Writer) (bool, error) {
+	verdicts, err := c.VerifyAll(ctx, store)
+	if err != nil {
+		return false, err
+	}
+	sound := true
+	for _, v := range verdicts {
+		if v.OK {
+			fmt.Fprintf(out, "%s: %d events, sound\n", v.Tenant, v.Events)
+			continue
+		}
+		sound = false
+		fmt.Fprintf(out, "%s: NOT SOUND at event %d: %s\n", v.Tenant, v.BadSeq, v.Problem)
+	}
+	return sound, nil
+}
