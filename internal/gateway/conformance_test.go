@@ -34,20 +34,7 @@ func TestConformance(t *testing.T) {
 		t.Fatalf("build the fixture: %v\n%s", err, out)
 	}
 	legacy, modern := fixture(t, program, "-stateless=false"), fixture(t, program, "-stateless")
-	h := newHouse(t, func(o *houseOptions) {
-		o.credits = 1_000_000_000
-		o.gateway = func(o *gateway.Options) {
-			authenticate := o.Authenticate
-			o.Authenticate = func(r *http.Request) (*access.Principal, error) {
-				// What the server in front of every door does.
-				if !strings.HasPrefix(r.Host, "127.0.0.1:") && !strings.HasPrefix(r.Host, "localhost:") {
-					return nil, access.ErrDenied
-				}
-				r.Header.Set("Authorization", "Bearer "+conformanceKey)
-				return authenticate(r)
-			}
-		}
-	})
+	h := newHouse(t, conforming)
 	conformanceKey = h.key
 	h.serve("legacy", legacy)
 	h.serve("modern", modern)
@@ -66,6 +53,22 @@ func TestConformance(t *testing.T) {
 			}
 			compare(t, direct, got, baseline)
 		})
+	}
+}
+
+// conforming is a house for the suite, which sends no credential.
+func conforming(o *houseOptions) {
+	o.credits = 1_000_000_000
+	o.gateway = func(o *gateway.Options) {
+		authenticate := o.Authenticate
+		o.Authenticate = func(r *http.Request) (*access.Principal, error) {
+			// What the server in front of every door does.
+			if !strings.HasPrefix(r.Host, "127.0.0.1:") && !strings.HasPrefix(r.Host, "localhost:") {
+				return nil, access.ErrDenied
+			}
+			r.Header.Set("Authorization", "Bearer "+conformanceKey)
+			return authenticate(r)
+		}
 	}
 }
 

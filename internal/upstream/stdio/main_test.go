@@ -116,7 +116,11 @@ func newHouse(t testing.TB, change ...func(*stdio.Options)) *house {
 
 // spec runs the mode of the test binary that the server's URL names.
 func (h *house) spec(_ context.Context, s *catalog.Server, b *catalog.Binding) (sandbox.Spec, error) {
-	return sandbox.Spec{Argv: append([]string{self(), childArg}, strings.Fields(s.URL)...), ReadOnly: []string{self()},
+	mode := s.URL
+	if mode == "" {
+		mode = "legacy"
+	}
+	return sandbox.Spec{Argv: append([]string{self(), childArg}, strings.Fields(mode)...), ReadOnly: []string{self()},
 		WorkDir: filepath.Join(h.dir, s.Key(), b.Identity)}, nil
 }
 
