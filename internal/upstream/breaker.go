@@ -170,11 +170,27 @@ func (h *Hub) Health(s *catalog.Server) (last Health, ok bool) {
 	return last, !last.At.IsZero()
 }
 
+// wake wakes a server that may sleep.
+func (h *Hub) wake(ctx context.Context, s *catalog.Server, by *access.Principal) error {
+	w, sleeps := h.opts.Channels[s.Transport].(Waker)
+	if !sleeps {
+		return nil
+	}
+	b, err := h.opts.Binder.Bind(ctx, s, by)
+	if err != nil {
+		return err
+	}
+	return w.Wake(ctx, s, b)
+}
+
 // Test asks a server anew what it speaks and what tools it has, with the
 // caller's credentials and the timeout of a call, and past the breaker.
 func (h *Hub) Test(ctx context.Context, s *catalog.Server, by *access.Principal) (*Facts, *Listing, error) {
 	p, err := h.peer(ctx, s, by)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := h.wake(ctx, s, by); err != nil {
 		return nil, nil, err
 	}
 	p.eras.forget()

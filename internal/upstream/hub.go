@@ -24,6 +24,12 @@ type Channel interface {
 	Open(ctx context.Context, s *catalog.Server, b *catalog.Binding) (http.Handler, error)
 }
 
+// Waker is a Channel whose servers sleep while nobody uses them. Wake returns
+// once one is awake, or why it cannot be.
+type Waker interface {
+	Wake(ctx context.Context, s *catalog.Server, b *catalog.Binding) error
+}
+
 // Builtins are the servers that live in this process, by name.
 type Builtins map[string]http.Handler
 

@@ -180,6 +180,19 @@ func (h *Host) Open(ctx context.Context, s *catalog.Server, b *catalog.Binding) 
 	return &handle{h, key{s.Key(), s.Version, b.Identity}, s, b}, nil
 }
 
+// Wake implements upstream.Waker: it starts a server's program if it does not
+// run.
+func (h *Host) Wake(ctx context.Context, s *catalog.Server, b *catalog.Binding) error {
+	p := h.program(key{s.Key(), s.Version, b.Identity}, s, b)
+	if p == nil {
+		return ErrClosed
+	}
+	p.enter()
+	defer p.leave()
+	_, err := p.connect(ctx)
+	return err
+}
+
 // handle is what the hub keeps: it finds the program of the moment.
 type handle struct {
 	host    *Host

@@ -47,10 +47,6 @@ func TestSleep(t *testing.T) {
 		if len(l.Items) != len(first.Items) || h.status(s).State != stdio.Asleep {
 			t.Errorf("%d tools, %+v", len(l.Items), h.status(s))
 		}
-		_, _, err := h.hub.Test(t.Context(), s, ann)
-		if err != nil || h.status(s).State != stdio.Asleep {
-			t.Errorf("%v, %+v", err, h.status(s))
-		}
 	})
 	t.Run("the next call wakes it, with its files", func(t *testing.T) {
 		if got := h.say(s, "recall", `{}`); got != "blue" {
@@ -59,6 +55,14 @@ func TestSleep(t *testing.T) {
 		if st := h.status(s); st.Starts != 2 || st.StartP50 <= 0 || st.StartP95 < st.StartP50 || st.Spawn <= 0 || st.Spawn > st.StartP95 {
 			t.Errorf("%+v", st)
 		}
+	})
+	t.Run("a test wakes it, and says why where it cannot", func(t *testing.T) {
+		sleep()
+		if _, _, err := h.hub.Test(t.Context(), s, ann); err != nil || h.status(s).State != stdio.Running {
+			t.Errorf("%v, %+v", err, h.status(s))
+		}
+		_, _, err := h.hub.Test(t.Context(), server("crash"), ann)
+		testkit.Fault(t, err, "stdio.ended")
 	})
 	t.Run("what sessions had asked for holds for the new child", func(t *testing.T) {
 		r := asked(s, "watcher", "echo", "")
