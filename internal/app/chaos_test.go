@@ -56,6 +56,7 @@ type house struct {
 	cmd      *exec.Cmd
 	log      bytes.Buffer
 	out      io.Writer // the terminal; nil throws it away
+	flags    []string  // more of them
 	first    struct{ APIKey, MCPURL string }
 }
 
@@ -81,6 +82,7 @@ func (h *house) start() {
 	if h.database != "" {
 		args = append(args, "--database", h.database)
 	}
+	args = append(args, h.flags...)
 	h.cmd = exec.Command(testkit.Must(binary())(h.t), args...)
 	h.cmd.Stderr, h.cmd.Stdout = &h.log, h.out
 	testkit.Must0(h.t, h.cmd.Start())

@@ -49,19 +49,15 @@ func headgate(organization, tenant string) *access.Principal {
 // start goes on, with the password it has written down and fresh keys.
 func (a *App) firstStart(ctx context.Context) error {
 	path := filepath.Join(a.Settings.Data, firstRunFile)
-	a.Store.OnChange(func(kind, _ string) {
-		if kind == identity.KindPassword {
-			_ = os.Remove(path) // the password in it is old; missing is fine
-		}
-	})
 	if err := a.Store.Tx(ctx, func(tx *db.Tx) error { return a.Tenancy.Seed(ctx, tx) }); err != nil {
 		return fmt.Errorf("seed plans: %w", err)
 	}
-	done, err := db.Value[int64](ctx, a.Store, `SELECT COUNT(*) FROM installation WHERE name = 'first-run'`)
-	if err != nil {
+	done, err := db.Value[[]byte](ctx, a.Store, `SELECT value FROM installation WHERE name = 'first-run'`)
+	if err != nil && !errors.Is(err, db.ErrNone) {
 		return err
 	}
-	if done > 0 {
+	if err == nil {
+		a.forgetWith(string(done), path)
 		if _, err := os.Stat(path); err == nil {
 			a.Log.Info("the first start's credentials are still in "+path+"; change the owner's password (headgate login, then POST /v1/users/me/change-password) and it is deleted", "file", path)
 		}
@@ -84,11 +80,22 @@ func (a *App) firstStart(ctx context.Context) error {
 	if err := writeJSON(path, f); err != nil {
 		return err
 	}
-	if _, err := db.Exec(ctx, a.Store, `INSERT INTO installation (name, value, updated_at) VALUES ('first-run', $1, $2) ON CONFLICT (name) DO NOTHING`, []byte("done"), a.Now().UnixMilli()); err != nil {
+	if _, err := db.Exec(ctx, a.Store, `INSERT INTO installation (name, value, updated_at) VALUES ('first-run', $1, $2) ON CONFLICT (name) DO NOTHING`, []byte(owner.ID), a.Now().UnixMilli()); err != nil {
 		return err
 	}
+	a.forgetWith(owner.ID, path)
 	a.first = f
 	return nil
+}
+
+// forgetWith deletes the file with the first start's credentials as soon as its
+// owner, and nobody else, has another password.
+func (a *App) forgetWith(owner, path string) {
+	a.Store.OnChange(func(kind, user string) {
+		if kind == identity.KindPassword && user == owner {
+			_ = os.Remove(path) // missing is fine
+		}
+	})
 }
 
 // resume takes the password of a first start that was cut off, or writes the

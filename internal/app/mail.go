@@ -54,8 +54,9 @@ func (a *App) mailer() (identity.Mailer, error) {
 // is away.
 func (a *App) outgoing(ctx context.Context, m identity.Message) {
 	text, err := json.Marshal(m)
+	ctx = context.WithoutCancel(ctx) // what the mail is about has happened, whoever still listens
 	if err == nil {
-		err = a.Store.Tx(context.WithoutCancel(ctx), func(tx *db.Tx) error {
+		err = a.Store.Tx(ctx, func(tx *db.Tx) error {
 			_, err := jobs.Enqueue(ctx, tx, mailJob{a.Keys.Seal(mailPlace, text)}, jobs.InsertOpts{})
 			return err
 		})

@@ -39,7 +39,7 @@ type Settings struct {
 	AllowNetworks  []string `name:"allow-networks" help:"Private networks that server URLs may reach, such as 10.1.0.0/16. A server that listens on loopback alone also allows loopback."`
 
 	SignUp     string        `name:"sign-up" default:"closed" enum:"open,invite,closed" help:"Who may register: open (anybody), invite (with an invitation), closed (nobody)."`
-	SMTP       string        `name:"smtp" default:"" secret:"true" help:"smtp:// or smtps:// URL of the mail server; empty: mails are written to outbox/ in the data directory."`
+	SMTP       string        `name:"smtp" default:"" secret:"true" help:"smtp:// (with STARTTLS) or smtps:// URL of the mail server, with user and password in it where it wants them; ?security=none for one on this host. Empty: mails are written to outbox/ in the data directory."`
 	MailFrom   string        `name:"mail-from" default:"headgate@localhost" help:"Sender of mails."`
 	SessionFor time.Duration `name:"session-lifetime" default:"15m" help:"How long a session's access token lasts; its refresh token lasts 30 days."`
 
