@@ -105,6 +105,7 @@ func TestDoctorOfProtectedServers(t *testing.T) {
 		r := w.doctor(w.register("signed-in", protected.URL, map[string]string{"Authorization": "Bearer " + token}))
 		testkit.Equal(t, r.Status, report.Ready)
 		testkit.Equal(t, r.Probe.Status, "oauth_required")
+		testkit.Equal(t, r.Protocol.Eras, []string{"legacy", "modern"})
 		if text := testkit.Must(r.JSON())(t); strings.Contains(string(text), token) {
 			t.Error("the report holds the token")
 		}
@@ -136,6 +137,20 @@ func TestDoctorOfProtectedServers(t *testing.T) {
 		f := findings(w.doctor(w.register("bare", s.URL, nil)))
 		if _, ok := f["auth.no-challenge"]; !ok {
 			t.Errorf("%v", f)
+		}
+	})
+	t.Run("a server that takes keys and has no OAuth is not blamed for it", func(t *testing.T) {
+		s := newScript(t)
+		s.All = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("X-Key") == "" {
+				w.WriteHeader(401)
+			}
+			return r.Header.Get("X-Key") == ""
+		}
+		r := w.doctor(w.register("keyed", s.URL, map[string]string{"X-Key": "good-enough-key"}))
+		testkit.Equal(t, r.Status, report.Ready)
+		if _, ok := findings(r)["auth.no-oauth"]; !ok || r.Count(report.SevError) > 0 {
+			t.Errorf("%+v", r.Findings)
 		}
 	})
 	t.Run("a token for another audience, or expired, is found", func(t *testing.T) {

@@ -26,6 +26,13 @@ func (d *doctor) auth(p *probed) {
 		r.Note("auth", r.Worst("auth"), "No sign-in is asked for.")
 		return
 	}
+	if p.found.Resource == nil && p.found.Issuer == nil && r.Connection.Status == report.Connected {
+		// It takes the configured credentials and has no OAuth: a choice, not a mistake.
+		r.Find(report.Finding{ID: "auth.no-oauth", Check: "auth", Severity: report.SevInfo, What: "The server wants credentials and offers no sign-in (OAuth).",
+			Why: "People have to get a key from somewhere and paste it.", Fix: "Offer OAuth with protected resource metadata (RFC 9728) where people use the server."})
+		r.Note("auth", report.OK, "The configured credentials are accepted.")
+		return
+	}
 	d.challenge(p)
 	d.resource(p.found)
 	d.issuer(p.found)

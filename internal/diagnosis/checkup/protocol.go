@@ -18,6 +18,7 @@ import (
 // one that a server must refuse, or answers with nothing.
 func (d *doctor) protocol(ctx context.Context, p *probed) {
 	r := d.report
+	d.otherEra(ctx, p)
 	d.eras(p)
 	asked := 0
 	checks := []func(context.Context) error{d.unknownMethod, d.ping, d.getStream, d.strangeSession}
@@ -42,6 +43,30 @@ func (d *doctor) protocol(ctx context.Context, p *probed) {
 // breach is a finding about the protocol.
 func (d *doctor) breach(id, severity, what, why, fix string) {
 	d.report.Find(report.Finding{ID: "protocol." + id, Check: "protocol", Severity: severity, What: what, Why: why, Fix: fix})
+}
+
+// otherEra asks a modern server that refused the probe whether it speaks the
+// old era too, now that there are credentials.
+func (d *doctor) otherEra(ctx context.Context, p *probed) {
+	if d.line.era != mcp.Modern || p.report.Status == report.ProbedReady {
+		return
+	}
+	l := *d.line
+	l.era, l.revision = mcp.Legacy, ""
+	id := l.next()
+	a, err := l.send(ctx, initializeBody(id), id, http.Header{})
+	d.line.serial = l.serial
+	result, ok := resultOf(a, err)
+	if !ok {
+		return
+	}
+	v, _ := mcp.Get(a.body, result, "protocolVersion")
+	text, _ := mcp.String(a.body, v)
+	if r, known := mcp.Known(text); known && r.Era() == mcp.Legacy {
+		p.legacy = true
+		p.revision(text)
+	}
+	l.goodbye(ctx, a)
 }
 
 func (d *doctor) eras(p *probed) {
