@@ -56,7 +56,7 @@ type Settings struct {
 	KeepBodies     time.Duration `name:"keep-bodies" default:"720h" help:"How long requests and responses of calls are kept."`
 	KeepErrors     time.Duration `name:"keep-errors" default:"2160h" help:"How long the error log is kept; the audit trail is kept for ever."`
 	SandboxLevel   string        `name:"sandbox-level" default:"full" enum:"full,basic,none" help:"The walls a stdio server must be behind; with fewer, stdio servers stay off. none is for a developer's own machine."`
-	FastLane       string        `name:"fast-lane" default:"on" enum:"on,off" help:"Serve plain MCP requests without net/http in between, at half the processor time; off: net/http serves everything."`
+	FastLane       string        `name:"fast-lane" default:"on" enum:"on,off" help:"Serve plain MCP requests without net/http in between, which saves a fifth of the processor time of a call; off: net/http serves everything."`
 	MaxConnections int           `name:"max-connections" default:"10000" help:"Connections accepted at once; more are closed."`
 	LogLevel       string        `name:"log-level" default:"info" enum:"debug,info,warn,error" help:"What goes to the log."`
 	LogFormat      string        `name:"log-format" default:"text" enum:"text,json" help:"How the log is written."`

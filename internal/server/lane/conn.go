@@ -19,7 +19,7 @@ const (
 
 	// leastRate is what a body must come in with, on average, after
 	// Config.HeadTimeout.
-	leastRate = 64 << 10 // bytes a second
+	leastRate = 16 << 10 // bytes a second
 
 	// lingering is how long a connection that is closed over an unread body
 	// goes on reading, so that the answer is not lost in a reset.
@@ -196,7 +196,7 @@ func (c *conn) answer() bool {
 	}
 	cancel()
 	clean := t.finish()
-	if !clean || !c.become(idle, time.Now()) {
+	if !clean || !c.become(idle, c.lane.now.Load().at) {
 		if t.body.unread() {
 			c.linger()
 		}

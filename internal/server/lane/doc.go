@@ -14,9 +14,9 @@
 // never copied from the handler; no connection serves a request after one that
 // was not read or answered to its end; Shutdown is http.Server's.
 //
-// A handler may keep every string of a request. The Header map and URL belong
-// to it until it returns: the next request of the connection uses them again.
-// Writing after that is an error. There is no Hijack, no 1xx, no trailer.
+// A handler may keep every string of a request. The URL and both Header maps
+// belong to it until it returns: the next request of the connection uses them
+// again. Writing after that is an error. There is no Hijack, 1xx or trailer.
 //
 // It leaves to others: counting and capping connections, writes that make no
 // progress (both are the listener's), TLS.

@@ -75,17 +75,18 @@ var token = func() (t [256]bool) {
 	return t
 }()
 
-// date is the Date line of one second.
-type date struct {
-	second int64
-	line   string
+// moment is the time as the sweeper saw it last: exact enough for a Date and
+// for idle connections, and no look at the clock for each request.
+type moment struct {
+	at   time.Time
+	date string // the line
 }
 
-func (l *Lane) dateLine(now time.Time) string {
-	d := l.date.Load()
-	if d == nil || d.second != now.Unix() {
-		d = &date{now.Unix(), "Date: " + now.UTC().Format(http.TimeFormat) + "\r\n"}
-		l.date.Store(d)
+func (l *Lane) note(now time.Time) {
+	m := l.now.Load()
+	if m == nil || m.at.Unix() != now.Unix() {
+		l.now.Store(&moment{now, "Date: " + now.UTC().Format(http.TimeFormat) + "\r\n"})
+	} else {
+		l.now.Store(&moment{now, m.date})
 	}
-	return d.line
 }

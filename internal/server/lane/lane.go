@@ -38,7 +38,7 @@ type Lane struct {
 	wake  chan struct{} // for a sweeper that has nothing to look at
 
 	draining atomic.Bool
-	date     atomic.Pointer[date]
+	now      atomic.Pointer[moment]
 	outs     sync.Pool
 }
 
@@ -92,7 +92,8 @@ func (l *Lane) add(nc net.Conn) *conn {
 		return nil
 	}
 	l.conns[c] = struct{}{}
-	if len(l.conns) == 1 {
+	if len(l.conns) == 1 { // the sweeper slept
+		l.note(c.since)
 		l.nudge()
 	}
 	return c

@@ -120,7 +120,7 @@ func (w *response) fields() {
 		}
 	}
 	if !dated {
-		b = append(b, w.c.lane.dateLine(time.Now())...)
+		b = append(b, w.c.lane.now.Load().date...)
 	}
 	w.buf.out = b
 }

@@ -33,7 +33,9 @@ func (l *Lane) sweep() {
 		case <-l.gone:
 			return
 		case <-l.wake:
-		case now := <-next:
+		case <-next:
+			now := time.Now() // a tick that was waited for late tells when it was due
+			l.note(now)
 			ends = l.look(now, ends[:0])
 			for _, end := range ends {
 				end()
