@@ -180,7 +180,7 @@ func (c *Client) do(ctx context.Context, r call) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	if resp.StatusCode < 200 || resp.StatusCode > 299 || resp.StatusCode == http.StatusAccepted {
 		defer func() { _ = resp.Body.Close() }()
 		return nil, failure(resp)
 	}

@@ -8,7 +8,9 @@ import (
 	"time"
 )
 
-// Error is a failure that the server answered.
+// Error is a failure that the server answered, or that it waits for a person's
+// approval: status 202, code APPROVAL_REQUIRED, details.approvalId. Ask again
+// for the same once it is given.
 type Error struct {
 	Status     int            // of HTTP
 	Code       string         // stable: "RESOURCE_NOT_FOUND"; "" when something else than Headgate answered
@@ -41,6 +43,9 @@ func failure(resp *http.Response) error {
 		e.Message = fmt.Sprintf("The server redirects to %q. Use that address as the server's URL.", resp.Header.Get("Location"))
 		return e
 	}
+	if resp.StatusCode == http.StatusAccepted {
+		return e.waits(resp)
+	}
 	type inner struct {
 		Code    string         `json:"code"`
 		Message string         `json:"message"`
@@ -61,5 +66,28 @@ func failure(resp *http.Response) error {
 	if e.Message == "" {
 		e.Message = fmt.Sprintf("The server answered %d %s without saying why. Is this URL a Headgate?", e.Status, http.StatusText(e.Status))
 	}
+	return e
+}
+
+// waits reads the answer of an operation that was held back.
+func (e *Error) waits(resp *http.Response) error {
+	var body struct {
+		Data struct {
+			Approval struct {
+				ID string `json:"id"`
+			} `json:"approval"`
+		} `json:"data"`
+		Meta struct {
+			Message string `json:"message"`
+		} `json:"meta"`
+	}
+	text, err := readAll(resp.Body)
+	if err == nil {
+		err = json.Unmarshal(text, &body)
+	}
+	if err != nil {
+		return fmt.Errorf("the operation waits for an approval, which cannot be read: %w", err)
+	}
+	e.Code, e.Message, e.Details = "APPROVAL_REQUIRED", body.Meta.Message, map[string]any{"approvalId": body.Data.Approval.ID}
 	return e
 }

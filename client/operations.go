@@ -682,13 +682,14 @@ func (c *Client) StreamRequestLogs(ctx context.Context, p StreamRequestLogsParam
 
 // ListAuditEventsParams are the parameters of ListAuditEvents; zero values are not sent.
 type ListAuditEventsParams struct {
-	Page      int64  // From 1.
-	Limit     int64  // Entries per page.
-	StartDate string // ISO 8601, a date or a moment.
-	EndDate   string // ISO 8601, a date (that day is inside) or a moment.
-	Action    string // One action (key.create), or all on a noun (key.).
-	ActorID   string
-	TargetID  string
+	Page        int64  // From 1.
+	Limit       int64  // Entries per page.
+	StartDate   string // ISO 8601, a date or a moment.
+	EndDate     string // ISO 8601, a date (that day is inside) or a moment.
+	Action      string // One action (key.create), or all on a noun (key.).
+	ActorID     string
+	TargetID    string
+	WorkspaceID string // Id or slug.
 }
 
 func (p ListAuditEventsParams) apply(r *call) {
@@ -699,6 +700,7 @@ func (p ListAuditEventsParams) apply(r *call) {
 	r.queryText("action", p.Action)
 	r.queryText("actorId", p.ActorID)
 	r.queryText("targetId", p.TargetID)
+	r.queryText("workspaceId", p.WorkspaceID)
 }
 
 // ListAuditEvents: Who changed what.
@@ -983,22 +985,6 @@ func (c *Client) ListPlans(ctx context.Context, options ...RequestOption) (*Plan
 	return unwrap[PlanList, Meta](ctx, c, r)
 }
 
-// ListWorkspaces: Workspaces.
-//
-// GET /v1/workspaces; permission workspaces.read, scope org:read.
-func (c *Client) ListWorkspaces(ctx context.Context, options ...RequestOption) (*WorkspaceList, *Meta, error) {
-	r := call{method: "GET", path: "/v1/workspaces", options: options}
-	return unwrap[WorkspaceList, Meta](ctx, c, r)
-}
-
-// GetWorkspace: A workspace.
-//
-// GET /v1/workspaces/{workspaceId}; permission workspaces.read, scope org:read.
-func (c *Client) GetWorkspace(ctx context.Context, workspaceID string, options ...RequestOption) (*WorkspaceData, *Meta, error) {
-	r := call{method: "GET", path: "/v1/workspaces/" + part(workspaceID), options: options}
-	return unwrap[WorkspaceData, Meta](ctx, c, r)
-}
-
 // GetCredits: The account that pays my calls.
 //
 // GET /v1/credits; permission credits.read, scope org:read.
@@ -1025,6 +1011,519 @@ func (c *Client) ListCreditEntries(ctx context.Context, p ListCreditEntriesParam
 	r := call{method: "GET", path: "/v1/credits/entries", options: options}
 	p.apply(&r)
 	return unwrap[EntryList, Paged](ctx, c, r)
+}
+
+// ListWorkspaces: Workspaces.
+//
+// GET /v1/workspaces; permission workspaces.read, scope org:read.
+func (c *Client) ListWorkspaces(ctx context.Context, options ...RequestOption) (*WorkspaceList, *Meta, error) {
+	r := call{method: "GET", path: "/v1/workspaces", options: options}
+	return unwrap[WorkspaceList, Meta](ctx, c, r)
+}
+
+// CreateWorkspace: Provision a workspace.
+//
+// It is provisioning at first, and online or failed in a moment. An external
+// one has a connection with a key, shown once.
+//
+// POST /v1/workspaces; permission workspaces.admin, scope org:admin. Takes Idempotent.
+func (c *Client) CreateWorkspace(ctx context.Context, body CreateWorkspaceBody, options ...RequestOption) (*ProvisionedData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/workspaces", options: options, body: body}
+	return unwrap[ProvisionedData, Meta](ctx, c, r)
+}
+
+// GetWorkspaceParams are the parameters of GetWorkspace; zero values are not sent.
+type GetWorkspaceParams struct {
+	IncludeRemoved bool // Show what is left of a removed one instead of 410.
+}
+
+func (p GetWorkspaceParams) apply(r *call) {
+	r.queryBool("includeRemoved", p.IncludeRemoved)
+}
+
+// GetWorkspace: A workspace.
+//
+// GET /v1/workspaces/{workspaceId}; permission workspaces.read, scope org:read.
+func (c *Client) GetWorkspace(ctx context.Context, workspaceID string, p GetWorkspaceParams, options ...RequestOption) (*WorkspaceDetailData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/workspaces/" + part(workspaceID), options: options}
+	p.apply(&r)
+	return unwrap[WorkspaceDetailData, Meta](ctx, c, r)
+}
+
+// UpdateWorkspace: Change a workspace.
+//
+// PATCH /v1/workspaces/{workspaceId}; permission workspaces.admin, scope org:admin.
+func (c *Client) UpdateWorkspace(ctx context.Context, workspaceID string, body UpdateWorkspaceBody, options ...RequestOption) (*WorkspaceData, *Meta, error) {
+	r := call{method: "PATCH", path: "/v1/workspaces/" + part(workspaceID), options: options, body: body}
+	return unwrap[WorkspaceData, Meta](ctx, c, r)
+}
+
+// RemoveWorkspaceParams are the parameters of RemoveWorkspace; zero values are not sent.
+type RemoveWorkspaceParams struct {
+	XConfirmName string // The workspace's exact name.
+	Confirm      bool   // The workspaces below it go too.
+	EraseData    bool   // Wipe its secrets, credentials, instructions and files.
+	Purge        bool   // Delete its servers and all else of it; an empty tombstone stays.
+	DryRun       bool   // Only say what would be removed.
+}
+
+func (p RemoveWorkspaceParams) apply(r *call) {
+	r.headerText("X-Confirm-Name", p.XConfirmName)
+	r.queryBool("confirm", p.Confirm)
+	r.queryBool("eraseData", p.EraseData)
+	r.queryBool("purge", p.Purge)
+	r.queryBool("dryRun", p.DryRun)
+}
+
+// RemoveWorkspace: Remove a workspace.
+//
+// Needs its exact name as confirmation, and confirm where there are workspaces
+// below it. What is removed is 410 from then on.
+//
+// DELETE /v1/workspaces/{workspaceId}; permission workspaces.admin, scope org:admin.
+func (c *Client) RemoveWorkspace(ctx context.Context, workspaceID string, p RemoveWorkspaceParams, options ...RequestOption) (*Removed, *Meta, error) {
+	r := call{method: "DELETE", path: "/v1/workspaces/" + part(workspaceID), options: options}
+	p.apply(&r)
+	return unwrap[Removed, Meta](ctx, c, r)
+}
+
+// PauseWorkspace: Stop a workspace, and those below it, from taking calls.
+//
+// POST /v1/workspaces/{workspaceId}/pause; permission workspaces.admin, scope org:admin.
+func (c *Client) PauseWorkspace(ctx context.Context, workspaceID string, body PauseBody, options ...RequestOption) (*PausedData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/workspaces/" + part(workspaceID) + "/pause", options: options, body: body}
+	return unwrap[PausedData, Meta](ctx, c, r)
+}
+
+// ResumeWorkspace: Let a paused workspace take calls again.
+//
+// POST /v1/workspaces/{workspaceId}/resume; permission workspaces.admin, scope org:admin.
+func (c *Client) ResumeWorkspace(ctx context.Context, workspaceID string, options ...RequestOption) (*ResumedData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/workspaces/" + part(workspaceID) + "/resume", options: options}
+	return unwrap[ResumedData, Meta](ctx, c, r)
+}
+
+// RestartWorkspace: Make a workspace's sessions and processes anew.
+//
+// POST /v1/workspaces/{workspaceId}/restart; permission workspaces.admin, scope org:admin.
+func (c *Client) RestartWorkspace(ctx context.Context, workspaceID string, options ...RequestOption) (*RestartedData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/workspaces/" + part(workspaceID) + "/restart", options: options}
+	return unwrap[RestartedData, Meta](ctx, c, r)
+}
+
+// ListWorkspaceTiers: What the tiers of workspaces allow.
+//
+// GET /v1/workspace-tiers; permission workspaces.read, scope org:read.
+func (c *Client) ListWorkspaceTiers(ctx context.Context, options ...RequestOption) (*TierList, *Meta, error) {
+	r := call{method: "GET", path: "/v1/workspace-tiers", options: options}
+	return unwrap[TierList, Meta](ctx, c, r)
+}
+
+// ListOrganizationSecrets: The organization's secrets.
+//
+// Headers and configurations of servers refer to a secret as {{secret.KEY}}. A
+// change is in force with the next call, on new connections of exactly the
+// servers that use it.
+//
+// GET /v1/organizations/me/secrets; permission workspaces.admin, scope org:admin.
+func (c *Client) ListOrganizationSecrets(ctx context.Context, options ...RequestOption) (*SecretList, *Meta, error) {
+	r := call{method: "GET", path: "/v1/organizations/me/secrets", options: options}
+	return unwrap[SecretList, Meta](ctx, c, r)
+}
+
+// SetOrganizationSecret: Set a secret of the organization.
+//
+// Headers and configurations of servers refer to a secret as {{secret.KEY}}. A
+// change is in force with the next call, on new connections of exactly the
+// servers that use it.
+//
+// PUT /v1/organizations/me/secrets/{secretKey}; permission workspaces.admin, scope org:admin.
+func (c *Client) SetOrganizationSecret(ctx context.Context, secretKey string, body SetSecretBody, options ...RequestOption) (*SecretDone, *Meta, error) {
+	r := call{method: "PUT", path: "/v1/organizations/me/secrets/" + part(secretKey), options: options, body: body}
+	return unwrap[SecretDone, Meta](ctx, c, r)
+}
+
+// DeleteOrganizationSecret: Delete a secret of the organization.
+//
+// Headers and configurations of servers refer to a secret as {{secret.KEY}}. A
+// change is in force with the next call, on new connections of exactly the
+// servers that use it.
+//
+// DELETE /v1/organizations/me/secrets/{secretKey}; permission workspaces.admin, scope org:admin.
+func (c *Client) DeleteOrganizationSecret(ctx context.Context, secretKey string, options ...RequestOption) (*SecretDone, *Meta, error) {
+	r := call{method: "DELETE", path: "/v1/organizations/me/secrets/" + part(secretKey), options: options}
+	return unwrap[SecretDone, Meta](ctx, c, r)
+}
+
+// ListWorkspaceSecrets: The secrets a workspace sees.
+//
+// Headers and configurations of servers refer to a secret as {{secret.KEY}}. A
+// change is in force with the next call, on new connections of exactly the
+// servers that use it.
+//
+// GET /v1/workspaces/{workspaceId}/secrets; permission workspaces.admin, scope org:admin.
+func (c *Client) ListWorkspaceSecrets(ctx context.Context, workspaceID string, options ...RequestOption) (*SecretList, *Meta, error) {
+	r := call{method: "GET", path: "/v1/workspaces/" + part(workspaceID) + "/secrets", options: options}
+	return unwrap[SecretList, Meta](ctx, c, r)
+}
+
+// SetWorkspaceSecret: Set a secret of a workspace.
+//
+// Headers and configurations of servers refer to a secret as {{secret.KEY}}. A
+// change is in force with the next call, on new connections of exactly the
+// servers that use it.
+//
+// PUT /v1/workspaces/{workspaceId}/secrets/{secretKey}; permission workspaces.admin, scope org:admin.
+func (c *Client) SetWorkspaceSecret(ctx context.Context, workspaceID string, secretKey string, body SetSecretBody, options ...RequestOption) (*SecretDone, *Meta, error) {
+	r := call{method: "PUT", path: "/v1/workspaces/" + part(workspaceID) + "/secrets/" + part(secretKey), options: options, body: body}
+	return unwrap[SecretDone, Meta](ctx, c, r)
+}
+
+// DeleteWorkspaceSecret: Delete a secret of a workspace.
+//
+// Headers and configurations of servers refer to a secret as {{secret.KEY}}. A
+// change is in force with the next call, on new connections of exactly the
+// servers that use it.
+//
+// DELETE /v1/workspaces/{workspaceId}/secrets/{secretKey}; permission workspaces.admin, scope org:admin.
+func (c *Client) DeleteWorkspaceSecret(ctx context.Context, workspaceID string, secretKey string, options ...RequestOption) (*SecretDone, *Meta, error) {
+	r := call{method: "DELETE", path: "/v1/workspaces/" + part(workspaceID) + "/secrets/" + part(secretKey), options: options}
+	return unwrap[SecretDone, Meta](ctx, c, r)
+}
+
+// GetBudget: A workspace's budget.
+//
+// Windows roll: what was spent counts for an hour, a day, a week, thirty days.
+//
+// GET /v1/workspaces/{workspaceId}/budget; permission workspaces.read, scope org:read.
+func (c *Client) GetBudget(ctx context.Context, workspaceID string, options ...RequestOption) (*BudgetData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/workspaces/" + part(workspaceID) + "/budget", options: options}
+	return unwrap[BudgetData, Meta](ctx, c, r)
+}
+
+// SetBudget: Replace a workspace's budget.
+//
+// The whole map is replaced. A call that would go over is refused with 402 and
+// exceeded_periods in its details. When both members are sent, budgetLimits
+// counts.
+//
+// PATCH /v1/workspaces/{workspaceId}/budget; permission workspaces.admin, scope org:admin.
+func (c *Client) SetBudget(ctx context.Context, workspaceID string, body SetBudgetBody, options ...RequestOption) (*BudgetData, *Meta, error) {
+	r := call{method: "PATCH", path: "/v1/workspaces/" + part(workspaceID) + "/budget", options: options, body: body}
+	return unwrap[BudgetData, Meta](ctx, c, r)
+}
+
+// GetModelBilling: Who pays for a workspace's models.
+//
+// GET /v1/workspaces/{workspaceId}/model-billing; permission workspaces.read, scope org:read.
+func (c *Client) GetModelBilling(ctx context.Context, workspaceID string, options ...RequestOption) (*BillingData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/workspaces/" + part(workspaceID) + "/model-billing", options: options}
+	return unwrap[BillingData, Meta](ctx, c, r)
+}
+
+// SetModelBilling: Set who pays for a workspace's models.
+//
+// PUT /v1/workspaces/{workspaceId}/model-billing; permission workspaces.admin, scope org:admin.
+func (c *Client) SetModelBilling(ctx context.Context, workspaceID string, body SetBillingBody, options ...RequestOption) (*BillingData, *Meta, error) {
+	r := call{method: "PUT", path: "/v1/workspaces/" + part(workspaceID) + "/model-billing", options: options, body: body}
+	return unwrap[BillingData, Meta](ctx, c, r)
+}
+
+// GetOrganizationModelBilling: Who pays for the organization's models.
+//
+// GET /v1/organizations/me/model-billing; permission workspaces.read, scope org:read.
+func (c *Client) GetOrganizationModelBilling(ctx context.Context, options ...RequestOption) (*BillingData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/organizations/me/model-billing", options: options}
+	return unwrap[BillingData, Meta](ctx, c, r)
+}
+
+// SetOrganizationModelBilling: Set who pays for the organization's models.
+//
+// PUT /v1/organizations/me/model-billing; permission workspaces.admin, scope org:admin.
+func (c *Client) SetOrganizationModelBilling(ctx context.Context, body SetBillingBody, options ...RequestOption) (*BillingData, *Meta, error) {
+	r := call{method: "PUT", path: "/v1/organizations/me/model-billing", options: options, body: body}
+	return unwrap[BillingData, Meta](ctx, c, r)
+}
+
+// ListTemplates: Templates of workspaces.
+//
+// GET /v1/templates; permission workspaces.read, scope org:read.
+func (c *Client) ListTemplates(ctx context.Context, options ...RequestOption) (*TemplateList, *Meta, error) {
+	r := call{method: "GET", path: "/v1/templates", options: options}
+	return unwrap[TemplateList, Meta](ctx, c, r)
+}
+
+// ImportTemplate: Keep files as a template.
+//
+// POST /v1/templates; permission workspaces.admin, scope org:admin.
+func (c *Client) ImportTemplate(ctx context.Context, body ImportTemplateBody, options ...RequestOption) (*ImportedTemplate, *Meta, error) {
+	r := call{method: "POST", path: "/v1/templates", options: options, body: body}
+	return unwrap[ImportedTemplate, Meta](ctx, c, r)
+}
+
+// DeleteTemplate: Forget a template.
+//
+// DELETE /v1/templates/{templateId}; permission workspaces.admin, scope org:admin.
+func (c *Client) DeleteTemplate(ctx context.Context, templateID string, options ...RequestOption) error {
+	r := call{method: "DELETE", path: "/v1/templates/" + part(templateID), options: options}
+	return c.json(ctx, r, nil)
+}
+
+// ListOrganizationTemplates: Templates of organizations.
+//
+// GET /v1/organization-templates; permission workspaces.read, scope org:read.
+func (c *Client) ListOrganizationTemplates(ctx context.Context, options ...RequestOption) (*OrgTemplateList, *Meta, error) {
+	r := call{method: "GET", path: "/v1/organization-templates", options: options}
+	return unwrap[OrgTemplateList, Meta](ctx, c, r)
+}
+
+// ImportOrganization: Make the workspaces of a template or recipe.
+//
+// 412 with missing_env and missing_workspace_env when required secrets are not
+// set; nothing is made then. Each workspace is made whole or not at all; 207
+// when some failed.
+//
+// POST /v1/organizations/me/import; permission workspaces.admin, scope org:admin. Takes Idempotent.
+func (c *Client) ImportOrganization(ctx context.Context, body ImportOrganizationBody, options ...RequestOption) (*OrgImportData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/organizations/me/import", options: options, body: body}
+	return unwrap[OrgImportData, Meta](ctx, c, r)
+}
+
+// ExportOrganization: The organization's workspaces as a recipe, without secrets.
+//
+// GET /v1/organizations/me/export; permission workspaces.admin, scope org:admin.
+func (c *Client) ExportOrganization(ctx context.Context, options ...RequestOption) (*RecipeData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/organizations/me/export", options: options}
+	return unwrap[RecipeData, Meta](ctx, c, r)
+}
+
+// ExportBundle: A workspace and those below it as a bundle, without secrets.
+//
+// GET /v1/workspaces/{workspaceId}/bundle; permission workspaces.admin, scope org:admin.
+func (c *Client) ExportBundle(ctx context.Context, workspaceID string, options ...RequestOption) (*BundleData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/workspaces/" + part(workspaceID) + "/bundle", options: options}
+	return unwrap[BundleData, Meta](ctx, c, r)
+}
+
+// ImportBundle: Make the workspaces of a bundle.
+//
+// All or none, with new ids.
+//
+// POST /v1/bundles; permission workspaces.admin, scope org:admin. Takes Idempotent.
+func (c *Client) ImportBundle(ctx context.Context, body ImportBundleBody, options ...RequestOption) (*ImportedBundle, *Meta, error) {
+	r := call{method: "POST", path: "/v1/bundles", options: options, body: body}
+	return unwrap[ImportedBundle, Meta](ctx, c, r)
+}
+
+// GetImport: How far an import has come.
+//
+// GET /v1/imports/{importId}; permission workspaces.admin, scope org:admin.
+func (c *Client) GetImport(ctx context.Context, importID string, options ...RequestOption) (*ImportData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/imports/" + part(importID), options: options}
+	return unwrap[ImportData, Meta](ctx, c, r)
+}
+
+// GetAllowlist: Which services workspaces may have.
+//
+// GET /v1/organizations/{organizationId}/plugins/allowlist; permission services.read, scope mcp:read.
+func (c *Client) GetAllowlist(ctx context.Context, organizationID string, options ...RequestOption) (*AllowlistData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/organizations/" + part(organizationID) + "/plugins/allowlist", options: options}
+	return unwrap[AllowlistData, Meta](ctx, c, r)
+}
+
+// SetAllowlist: Replace which services workspaces may have.
+//
+// Enforced when a server is registered and at every call. While there is a
+// list, no server of one's own can be added.
+//
+// PUT /v1/organizations/{organizationId}/plugins/allowlist; permission organization.manage, scope org:write.
+func (c *Client) SetAllowlist(ctx context.Context, organizationID string, body SetAllowlistBody, options ...RequestOption) (*AllowlistData, *Meta, error) {
+	r := call{method: "PUT", path: "/v1/organizations/" + part(organizationID) + "/plugins/allowlist", options: options, body: body}
+	return unwrap[AllowlistData, Meta](ctx, c, r)
+}
+
+// ListApprovalsParams are the parameters of ListApprovals; zero values are not sent.
+type ListApprovalsParams struct {
+	Page    int64 // From 1.
+	Limit   int64 // Entries per page.
+	Pending bool  // Only those that wait.
+}
+
+func (p ListApprovalsParams) apply(r *call) {
+	r.queryInt("page", p.Page)
+	r.queryInt("limit", p.Limit)
+	r.queryBool("pending", p.Pending)
+}
+
+// ListApprovals: Operations that wait for a person, or have.
+//
+// Reading changes nothing: what was not decided within ten minutes reads
+// expired.
+//
+// GET /v1/approvals; permission workspaces.admin, scope org:admin.
+func (c *Client) ListApprovals(ctx context.Context, p ListApprovalsParams, options ...RequestOption) (*ApprovalList, *Paged, error) {
+	r := call{method: "GET", path: "/v1/approvals", options: options}
+	p.apply(&r)
+	return unwrap[ApprovalList, Paged](ctx, c, r)
+}
+
+// GetApproval: An approval.
+//
+// GET /v1/approvals/{approvalId}; permission workspaces.admin, scope org:admin.
+func (c *Client) GetApproval(ctx context.Context, approvalID string, options ...RequestOption) (*ApprovalData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/approvals/" + part(approvalID), options: options}
+	return unwrap[ApprovalData, Meta](ctx, c, r)
+}
+
+// DecideApproval: Agree to an operation, or refuse it.
+//
+// For people alone. Who asked then asks again, within ten minutes, for exactly
+// the same; it happens once.
+//
+// POST /v1/approvals/{approvalId}/decide; permission workspaces.admin, scope org:admin.
+func (c *Client) DecideApproval(ctx context.Context, approvalID string, body DecideBody, options ...RequestOption) (*ApprovalData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/approvals/" + part(approvalID) + "/decide", options: options, body: body}
+	return unwrap[ApprovalData, Meta](ctx, c, r)
+}
+
+// GetApprovalPolicy: What waits for a person.
+//
+// GET /v1/approval-policy; permission workspaces.admin, scope org:admin.
+func (c *Client) GetApprovalPolicy(ctx context.Context, options ...RequestOption) (*PolicyData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/approval-policy", options: options}
+	return unwrap[PolicyData, Meta](ctx, c, r)
+}
+
+// SetApprovalPolicy: Say what waits for a person.
+//
+// PUT /v1/approval-policy; permission organization.manage, scope org:write.
+func (c *Client) SetApprovalPolicy(ctx context.Context, body PolicyData, options ...RequestOption) (*PolicyData, *Meta, error) {
+	r := call{method: "PUT", path: "/v1/approval-policy", options: options, body: body}
+	return unwrap[PolicyData, Meta](ctx, c, r)
+}
+
+// GetSelf: This workspace.
+//
+// For the workspace's own key.
+//
+// GET /v1/self; a credential.
+func (c *Client) GetSelf(ctx context.Context, options ...RequestOption) (*WorkspaceDetailData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/self", options: options}
+	return unwrap[WorkspaceDetailData, Meta](ctx, c, r)
+}
+
+// GetOwnBudget: This workspace's budget.
+//
+// For the workspace's own key.
+//
+// GET /v1/self/budget; a credential.
+func (c *Client) GetOwnBudget(ctx context.Context, options ...RequestOption) (*BudgetData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/self/budget", options: options}
+	return unwrap[BudgetData, Meta](ctx, c, r)
+}
+
+// GetOwnModelBilling: Who pays for this workspace's models.
+//
+// For the workspace's own key.
+//
+// GET /v1/self/model-billing; a credential.
+func (c *Client) GetOwnModelBilling(ctx context.Context, options ...RequestOption) (*BillingData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/self/model-billing", options: options}
+	return unwrap[BillingData, Meta](ctx, c, r)
+}
+
+// ListOwnSecrets: The secrets this workspace sees, without values.
+//
+// For the workspace's own key.
+//
+// GET /v1/self/secrets; a credential.
+func (c *Client) ListOwnSecrets(ctx context.Context, options ...RequestOption) (*SecretList, *Meta, error) {
+	r := call{method: "GET", path: "/v1/self/secrets", options: options}
+	return unwrap[SecretList, Meta](ctx, c, r)
+}
+
+// ListOwnEventsParams are the parameters of ListOwnEvents; zero values are not sent.
+type ListOwnEventsParams struct {
+	Page  int64 // From 1.
+	Limit int64 // Entries per page.
+}
+
+func (p ListOwnEventsParams) apply(r *call) {
+	r.queryInt("page", p.Page)
+	r.queryInt("limit", p.Limit)
+}
+
+// ListOwnEvents: What was changed about this workspace.
+//
+// For the workspace's own key.
+//
+// GET /v1/self/events; a credential.
+func (c *Client) ListOwnEvents(ctx context.Context, p ListOwnEventsParams, options ...RequestOption) (*EventList, *Paged, error) {
+	r := call{method: "GET", path: "/v1/self/events", options: options}
+	p.apply(&r)
+	return unwrap[EventList, Paged](ctx, c, r)
+}
+
+// RestartSelf: Make this workspace's sessions and processes anew.
+//
+// For the workspace's own key.
+//
+// POST /v1/self/restart; a credential.
+func (c *Client) RestartSelf(ctx context.Context, options ...RequestOption) (*RestartedData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/self/restart", options: options}
+	return unwrap[RestartedData, Meta](ctx, c, r)
+}
+
+// ExportAuditEventsParams are the parameters of ExportAuditEvents; zero values are not sent.
+type ExportAuditEventsParams struct {
+	StartDate   string // ISO 8601, a date or a moment.
+	EndDate     string // ISO 8601, a date (that day is inside) or a moment.
+	Action      string // One action (key.create), or all on a noun (key.).
+	ActorID     string
+	TargetID    string
+	WorkspaceID string // Id or slug.
+	Limit       int64
+}
+
+func (p ExportAuditEventsParams) apply(r *call) {
+	r.queryText("startDate", p.StartDate)
+	r.queryText("endDate", p.EndDate)
+	r.queryText("action", p.Action)
+	r.queryText("actorId", p.ActorID)
+	r.queryText("targetId", p.TargetID)
+	r.queryText("workspaceId", p.WorkspaceID)
+	r.queryInt("limit", p.Limit)
+}
+
+// ExportAuditEvents: The audit trail as JSON.
+//
+// Newest first, at most 100,000 events: narrow it by startDate and endDate.
+//
+// GET /v1/logs/audit/export.json; permission logs.all, scope logs:read.
+func (c *Client) ExportAuditEvents(ctx context.Context, p ExportAuditEventsParams, options ...RequestOption) (io.ReadCloser, error) {
+	r := call{method: "GET", path: "/v1/logs/audit/export.json", options: options, accept: "application/json"}
+	p.apply(&r)
+	return c.download(ctx, r)
+}
+
+// AdminVerifyAudit: Whether the audit trails are sound.
+//
+// Every trail is walked, and held to the signed checkpoint that is kept
+// outside the database: edits, deletions, reordering and cut-off ends are
+// found.
+//
+// GET /v1/admin/audit/verify; permission operate.
+func (c *Client) AdminVerifyAudit(ctx context.Context, options ...RequestOption) (*VerdictData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/admin/audit/verify", options: options}
+	return unwrap[VerdictData, Meta](ctx, c, r)
+}
+
+// AdminGetOrganization: An organization, by id or slug.
+//
+// GET /v1/admin/organizations/{organizationId}; permission operate.
+func (c *Client) AdminGetOrganization(ctx context.Context, organizationID string, options ...RequestOption) (*OrganizationRowData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/admin/organizations/" + part(organizationID), options: options}
+	return unwrap[OrganizationRowData, Meta](ctx, c, r)
 }
 
 // AdminListAccountsParams are the parameters of AdminListAccounts; zero values are not sent.
@@ -1271,4 +1770,150 @@ func (c *Client) AdminSuspendOrganization(ctx context.Context, organizationID st
 func (c *Client) AdminResumeOrganization(ctx context.Context, organizationID string, options ...RequestOption) (*OrganizationRowData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/admin/organizations/" + part(organizationID) + "/resume", options: options}
 	return unwrap[OrganizationRowData, Meta](ctx, c, r)
+}
+
+// DoctorURL: Examine any URL.
+//
+// POST /v1/mcp/doctor; permission services.admin, scope mcp:admin.
+func (c *Client) DoctorURL(ctx context.Context, body DoctorURLBody, options ...RequestOption) (*ReportData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/mcp/doctor", options: options, body: body}
+	return unwrap[ReportData, Meta](ctx, c, r)
+}
+
+// CheckURLOAuth: Does a URL want a sign-in?.
+//
+// POST /v1/mcp/check-oauth; permission services.admin, scope mcp:admin.
+func (c *Client) CheckURLOAuth(ctx context.Context, body CheckURLBody, options ...RequestOption) (*OauthData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/mcp/check-oauth", options: options, body: body}
+	return unwrap[OauthData, Meta](ctx, c, r)
+}
+
+// DoctorServer: Examine a server.
+//
+// POST /v1/mcp/servers/{serverId}/doctor; permission diagnose, scope mcp:read.
+func (c *Client) DoctorServer(ctx context.Context, serverID string, options ...RequestOption) (*ReportData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/mcp/servers/" + part(serverID) + "/doctor", options: options}
+	return unwrap[ReportData, Meta](ctx, c, r)
+}
+
+// CheckServerOAuth: Does a server want a sign-in?.
+//
+// POST /v1/mcp/servers/{serverId}/check-oauth; permission diagnose, scope mcp:read.
+func (c *Client) CheckServerOAuth(ctx context.Context, serverID string, options ...RequestOption) (*OauthData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/mcp/servers/" + part(serverID) + "/check-oauth", options: options}
+	return unwrap[OauthData, Meta](ctx, c, r)
+}
+
+// ExportServer: Everything a server offers, as one document.
+//
+// POST /v1/mcp/servers/{serverId}/export; permission diagnose, scope mcp:read.
+func (c *Client) ExportServer(ctx context.Context, serverID string, options ...RequestOption) (*SnapshotData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/mcp/servers/" + part(serverID) + "/export", options: options}
+	return unwrap[SnapshotData, Meta](ctx, c, r)
+}
+
+// ListReportsParams are the parameters of ListReports; zero values are not sent.
+type ListReportsParams struct {
+	Page     int64  // From 1.
+	Limit    int64  // Entries per page.
+	ServerID string // Left out, every server's, and those of URLs.
+	Kind     string // Left out, both. One of doctor, validate.
+}
+
+func (p ListReportsParams) apply(r *call) {
+	r.queryInt("page", p.Page)
+	r.queryInt("limit", p.Limit)
+	r.queryText("serverId", p.ServerID)
+	r.queryText("kind", p.Kind)
+}
+
+// ListReports: Kept reports.
+//
+// GET /v1/mcp/reports; permission diagnose, scope mcp:read.
+func (c *Client) ListReports(ctx context.Context, p ListReportsParams, options ...RequestOption) (*ReportList, *Paged, error) {
+	r := call{method: "GET", path: "/v1/mcp/reports", options: options}
+	p.apply(&r)
+	return unwrap[ReportList, Paged](ctx, c, r)
+}
+
+// GetReport: A report.
+//
+// GET /v1/mcp/reports/{reportId}; permission diagnose, scope mcp:read.
+func (c *Client) GetReport(ctx context.Context, reportID string, options ...RequestOption) (*ReportData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/mcp/reports/" + part(reportID), options: options}
+	return unwrap[ReportData, Meta](ctx, c, r)
+}
+
+// GetDriftParams are the parameters of GetDrift; zero values are not sent.
+type GetDriftParams struct {
+	Since string // The older report's id.
+}
+
+func (p GetDriftParams) apply(r *call) {
+	r.queryText("since", p.Since)
+}
+
+// GetDrift: What changed since another report.
+//
+// GET /v1/mcp/reports/{reportId}/drift; permission diagnose, scope mcp:read.
+func (c *Client) GetDrift(ctx context.Context, reportID string, p GetDriftParams, options ...RequestOption) (*DriftData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/mcp/reports/" + part(reportID) + "/drift", options: options}
+	p.apply(&r)
+	return unwrap[DriftData, Meta](ctx, c, r)
+}
+
+// ListSchedules: Schedules of diagnoses.
+//
+// GET /v1/mcp/schedules; permission diagnose, scope mcp:read.
+func (c *Client) ListSchedules(ctx context.Context, options ...RequestOption) (*ScheduleList, *Meta, error) {
+	r := call{method: "GET", path: "/v1/mcp/schedules", options: options}
+	return unwrap[ScheduleList, Meta](ctx, c, r)
+}
+
+// GetSchedule: When a server is examined by itself.
+//
+// GET /v1/mcp/servers/{serverId}/schedule; permission diagnose, scope mcp:read.
+func (c *Client) GetSchedule(ctx context.Context, serverID string, options ...RequestOption) (*ScheduleData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/mcp/servers/" + part(serverID) + "/schedule", options: options}
+	return unwrap[ScheduleData, Meta](ctx, c, r)
+}
+
+// SetSchedule: Have a server examined by itself.
+//
+// PUT /v1/mcp/servers/{serverId}/schedule; permission services.admin, scope mcp:admin.
+func (c *Client) SetSchedule(ctx context.Context, serverID string, body SetScheduleBody, options ...RequestOption) (*ScheduleData, *Meta, error) {
+	r := call{method: "PUT", path: "/v1/mcp/servers/" + part(serverID) + "/schedule", options: options, body: body}
+	return unwrap[ScheduleData, Meta](ctx, c, r)
+}
+
+// DeleteSchedule: Stop that.
+//
+// DELETE /v1/mcp/servers/{serverId}/schedule; permission services.admin, scope mcp:admin.
+func (c *Client) DeleteSchedule(ctx context.Context, serverID string, options ...RequestOption) error {
+	r := call{method: "DELETE", path: "/v1/mcp/servers/" + part(serverID) + "/schedule", options: options}
+	return c.json(ctx, r, nil)
+}
+
+// ImportServerTokens: Bring your tokens for a server.
+//
+// POST /v1/mcp/servers/{serverId}/oauth/import-tokens; permission call, scope mcp:write.
+func (c *Client) ImportServerTokens(ctx context.Context, serverID string, body ImportTokensBody, options ...RequestOption) (*GrantData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/mcp/servers/" + part(serverID) + "/oauth/import-tokens", options: options, body: body}
+	return unwrap[GrantData, Meta](ctx, c, r)
+}
+
+// GetServerTokens: What is known of your tokens for a server.
+//
+// GET /v1/mcp/servers/{serverId}/oauth/tokens; permission call, scope mcp:write.
+func (c *Client) GetServerTokens(ctx context.Context, serverID string, options ...RequestOption) (*GrantData, *Meta, error) {
+	r := call{method: "GET", path: "/v1/mcp/servers/" + part(serverID) + "/oauth/tokens", options: options}
+	return unwrap[GrantData, Meta](ctx, c, r)
+}
+
+// DeleteServerTokens: Forget your tokens for a server.
+//
+// DELETE /v1/mcp/servers/{serverId}/oauth/tokens; permission call, scope mcp:write.
+func (c *Client) DeleteServerTokens(ctx context.Context, serverID string, options ...RequestOption) error {
+	r := call{method: "DELETE", path: "/v1/mcp/servers/" + part(serverID) + "/oauth/tokens", options: options}
+	return c.json(ctx, r, nil)
 }

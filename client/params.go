@@ -3,9 +3,20 @@
 package client
 
 import (
+	"net/http"
 	"net/url"
 	"strconv"
 )
+
+func (r *call) headerText(name, v string) {
+	if v == "" {
+		return
+	}
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	r.header.Set(name, v)
+}
 
 func (r *call) queryBool(name string, v bool) {
 	if v {

@@ -108,10 +108,152 @@ type AdminAccountList struct {
 	Accounts []AdminAccount `json:"accounts"`
 }
 
+// AllowedRow is part of GetAllowlist, SetAllowlist.
+type AllowedRow struct {
+	EnabledAt  time.Time `json:"enabledAt"`
+	EnabledBy  string    `json:"enabledBy"`
+	PluginName string    `json:"pluginName"`
+	ServiceID  string    `json:"serviceId"`
+}
+
+// AllowlistData is part of GetAllowlist, SetAllowlist.
+type AllowlistData struct {
+	AllowAll bool         `json:"allowAll"` // The list is empty.
+	OrgID    string       `json:"orgId"`
+	Plugins  []AllowedRow `json:"plugins"`
+}
+
+// ApprovalData is part of GetApproval, DecideApproval.
+type ApprovalData struct {
+	Approval ApprovalRow `json:"approval"`
+}
+
+// ApprovalList is part of ListApprovals.
+type ApprovalList struct {
+	Approvals []ApprovalRow `json:"approvals"`
+}
+
+// ApprovalRow is part of ListApprovals, GetApproval, DecideApproval.
+type ApprovalRow struct {
+	ID            string     `json:"id"`
+	Action        string     `json:"action"` // The operation's id.
+	AskedBy       string     `json:"askedBy"`
+	AskedByKind   string     `json:"askedByKind"`
+	AskedByName   string     `json:"askedByName"`
+	CreatedAt     time.Time  `json:"createdAt"`
+	DecidedAt     *time.Time `json:"decidedAt"`
+	DecidedBy     string     `json:"decidedBy"`
+	ExpiresAt     time.Time  `json:"expiresAt"`
+	Gate          string     `json:"gate"`
+	Note          string     `json:"note"`
+	Reason        string     `json:"reason"`
+	Status        string     `json:"status"` // One of pending, approved, rejected, used, expired.
+	Target        string     `json:"target"`
+	WorkspaceID   string     `json:"workspaceId"`
+	WorkspaceName string     `json:"workspaceName"`
+}
+
+// Attempt is part of DoctorURL, DoctorServer, GetReport.
+type Attempt struct {
+	Name       string           `json:"name"`
+	DurationMs int64            `json:"durationMs"`
+	Error      string           `json:"error,omitempty"`
+	Request    AttemptRequest   `json:"request"`
+	Response   *AttemptResponse `json:"response,omitempty"`
+}
+
+// AttemptRequest is part of DoctorURL, DoctorServer, GetReport.
+type AttemptRequest struct {
+	Body   json.RawMessage `json:"body,omitempty"`
+	Method string          `json:"method"`
+	URL    string          `json:"url"`
+}
+
+// AttemptResponse is part of DoctorURL, DoctorServer, GetReport.
+type AttemptResponse struct {
+	Body        json.RawMessage   `json:"body,omitempty"`
+	ContentType string            `json:"contentType,omitempty"`
+	Headers     map[string]string `json:"headers"`
+	Status      int64             `json:"status"`
+}
+
+// Big is part of DoctorURL, DoctorServer, GetReport.
+type Big struct {
+	Name            string `json:"name"`
+	EstimatedTokens int64  `json:"estimatedTokens"`
+}
+
+// BillingData is part of GetModelBilling, SetModelBilling, GetOrganizationModelBilling and others.
+type BillingData struct {
+	OrgDefault        *string `json:"orgDefault"`
+	ResolvedMode      string  `json:"resolvedMode"` // One of platform_managed, byok, disabled.
+	Source            string  `json:"source"`       // One of workspace_override, org_default, platform_default.
+	WorkspaceID       string  `json:"workspaceId"`
+	WorkspaceOverride *string `json:"workspaceOverride"`
+}
+
+// BudgetData is part of GetBudget, SetBudget, GetOwnBudget.
+type BudgetData struct {
+	BudgetLimit     *int64        `json:"budgetLimit"`     // Of the month.
+	BudgetRemaining *int64        `json:"budgetRemaining"` // Of the month.
+	MonthlySpend    int64         `json:"monthlySpend"`
+	Periods         BudgetPeriods `json:"periods"`
+	WorkspaceID     string        `json:"workspaceId"`
+}
+
+// BudgetPeriods is part of GetBudget, SetBudget, GetOwnBudget.
+type BudgetPeriods struct {
+	Daily   PeriodRow `json:"daily"`
+	Hourly  PeriodRow `json:"hourly"`
+	Monthly PeriodRow `json:"monthly"`
+	Weekly  PeriodRow `json:"weekly"`
+}
+
+// BundleData is part of ExportBundle.
+type BundleData struct {
+	Bundle json.RawMessage `json:"bundle"`
+}
+
+// Change is part of GetDrift.
+type Change struct {
+	Name     string   `json:"name"`
+	Breaking []string `json:"breaking,omitempty"`
+	Fields   []string `json:"fields"`
+}
+
 // ChangePasswordBody is part of ChangePassword.
 type ChangePasswordBody struct {
 	CurrentPassword string `json:"currentPassword"`
 	NewPassword     string `json:"newPassword"`
+}
+
+// Check is part of DoctorURL, DoctorServer, GetReport.
+type Check struct {
+	Detail string `json:"detail"`
+	Status string `json:"status"`
+}
+
+// CheckURLBody is part of CheckURLOAuth.
+type CheckURLBody struct {
+	URL string `json:"url"`
+}
+
+// Checks is part of DoctorURL, DoctorServer, GetReport.
+type Checks struct {
+	Capabilities      Check `json:"capabilities"`
+	Connection        Check `json:"connection"`
+	Initialization    Check `json:"initialization"`
+	Probe             Check `json:"probe"`
+	Prompts           Check `json:"prompts"`
+	ResourceTemplates Check `json:"resourceTemplates"`
+	Resources         Check `json:"resources"`
+	Tools             Check `json:"tools"`
+}
+
+// ClientInformation is part of ImportServerTokens.
+type ClientInformation struct {
+	ClientID     string  `json:"clientId"`
+	ClientSecret *string `json:"clientSecret,omitempty"`
 }
 
 // Configuration is part of CreateService, GetService, UpdateService.
@@ -137,6 +279,12 @@ type Configured struct {
 // ConfiguredData is part of ConfigureService.
 type ConfiguredData struct {
 	Service Configured `json:"service"`
+}
+
+// Connection is part of DoctorURL, DoctorServer, GetReport.
+type Connection struct {
+	Detail string `json:"detail"`
+	Status string `json:"status"`
 }
 
 // CreateAPIKeyBody is part of CreateMyKey.
@@ -201,6 +349,20 @@ type CreateServiceBody struct {
 	Version        *string            `json:"version,omitempty"`
 }
 
+// CreateWorkspaceBody is part of CreateWorkspace.
+type CreateWorkspaceBody struct {
+	Name         string  `json:"name"` // A name that is taken gets " (2)".
+	Description  *string `json:"description,omitempty"`
+	Instructions *string `json:"instructions,omitempty"`
+	Model        *string `json:"model,omitempty"`
+	ParentID     *string `json:"parentId,omitempty"` // Id or slug.
+	Role         *string `json:"role,omitempty"`
+	Runtime      *string `json:"runtime,omitempty"`  // builtin or external; others are 422.
+	Slug         *string `json:"slug,omitempty"`     // Left out, it is made of the name.
+	Template     *string `json:"template,omitempty"` // See GET /templates.
+	Tier         *int64  `json:"tier,omitempty"`     // See GET /workspace-tiers.
+}
+
 // CreditFlow is part of AdminCreditHistory.
 type CreditFlow struct {
 	Credits int64  `json:"credits"`
@@ -214,6 +376,32 @@ type CreditFlowList struct {
 	Days []CreditFlow `json:"days"`
 }
 
+// DecideBody is part of DecideApproval.
+type DecideBody struct {
+	Decision string  `json:"decision"` // One of approve, reject.
+	Note     *string `json:"note,omitempty"`
+}
+
+// Delta is part of GetDrift.
+type Delta struct {
+	Added   []string `json:"added"`
+	Changed []Change `json:"changed"`
+	Removed []string `json:"removed"`
+}
+
+// DiagnosisSchedule is part of ListSchedules, GetSchedule, SetSchedule.
+type DiagnosisSchedule struct {
+	CreatedAt    time.Time  `json:"createdAt"`
+	Cron         string     `json:"cron"`
+	Enabled      bool       `json:"enabled"`
+	LastAt       *time.Time `json:"lastAt"`
+	LastReportID string     `json:"lastReportId,omitempty"`
+	NextAt       *time.Time `json:"nextAt"`
+	ServerID     string     `json:"serverId"`
+	UpdatedAt    time.Time  `json:"updatedAt"`
+	WorkspaceID  string     `json:"workspaceId"`
+}
+
 // Difference is part of AdminReconcile.
 type Difference struct {
 	AccountID      string `json:"accountId"`
@@ -222,6 +410,32 @@ type Difference struct {
 	LogID          string `json:"logId,omitempty"`
 	OrganizationID string `json:"organizationId"`
 	Other          int64  `json:"other"` // What the log or the account says.
+}
+
+// DoctorURLBody is part of DoctorURL.
+type DoctorURLBody struct {
+	Headers map[string]string `json:"headers,omitempty"` // Sent along and not kept.
+	URL     string            `json:"url"`
+}
+
+// Drift is part of GetDrift.
+type Drift struct {
+	Broke             []string  `json:"broke"`
+	Changed           bool      `json:"changed"`
+	From              ReportRef `json:"from"`
+	Latency           []Move    `json:"latency"`
+	Mended            []string  `json:"mended"`
+	Prompts           Delta     `json:"prompts"`
+	ResourceTemplates Delta     `json:"resourceTemplates"`
+	Resources         Delta     `json:"resources"`
+	Server            []Move    `json:"server"`
+	To                ReportRef `json:"to"`
+	Tools             Delta     `json:"tools"`
+}
+
+// DriftData is part of GetDrift.
+type DriftData struct {
+	Drift Drift `json:"drift"`
 }
 
 // Empty is part of Logout, ResendVerification, ForgotPassword and others.
@@ -309,12 +523,12 @@ type ErrorRow struct {
 	Severity  string    `json:"severity"` // One of error, warning.
 }
 
-// EventList is part of ListAuditEvents.
+// EventList is part of ListAuditEvents, ListOwnEvents.
 type EventList struct {
 	Events []EventRow `json:"events"`
 }
 
-// EventRow is part of ListAuditEvents.
+// EventRow is part of ListAuditEvents, ListOwnEvents.
 type EventRow struct {
 	ID          string          `json:"id"`
 	Action      string          `json:"action"`
@@ -366,15 +580,55 @@ type ExecutedMeta struct {
 	RequestID string `json:"requestId"`
 }
 
+// ExportedPrompt is part of ExportServer.
+type ExportedPrompt struct {
+	Name        string          `json:"name"`
+	Arguments   json.RawMessage `json:"arguments,omitempty"`
+	Description string          `json:"description,omitempty"`
+}
+
+// ExportedResource is part of ExportServer.
+type ExportedResource struct {
+	Name        string `json:"name,omitempty"`
+	Description string `json:"description,omitempty"`
+	MimeType    string `json:"mimeType,omitempty"`
+	URI         string `json:"uri"`
+}
+
+// ExportedTool is part of ExportServer.
+type ExportedTool struct {
+	Name         string          `json:"name"`
+	Description  string          `json:"description,omitempty"`
+	InputSchema  json.RawMessage `json:"inputSchema,omitempty"`
+	OutputSchema json.RawMessage `json:"outputSchema,omitempty"`
+}
+
 // Fetched is part of ExecuteResource.
 type Fetched struct {
 	ExecutionTime float64        `json:"executionTime"` // Seconds.
 	Result        ResourceResult `json:"result"`
 }
 
+// Finding is part of DoctorURL, DoctorServer, GetReport.
+type Finding struct {
+	ID       string   `json:"id"`
+	Check    string   `json:"check"`
+	Count    int64    `json:"count,omitempty"`
+	Fix      string   `json:"fix"`
+	Severity string   `json:"severity"`
+	Subjects []string `json:"subjects,omitempty"`
+	What     string   `json:"what"`
+	Why      string   `json:"why"`
+}
+
 // ForgotBody is part of ForgotPassword.
 type ForgotBody struct {
 	Email string `json:"email"`
+}
+
+// GrantData is part of ImportServerTokens, GetServerTokens.
+type GrantData struct {
+	Tokens TokenGrant `json:"tokens"`
 }
 
 // Health is part of ListServers, CreateServer, GetServer and others.
@@ -386,6 +640,84 @@ type Health struct {
 	Message    string     `json:"message,omitempty"`
 	NextTry    *time.Time `json:"nextTry"`
 	Status     string     `json:"status"` // open: it failed several times in a row and is left alone until nextTry. One of up, failing, open.
+}
+
+// ImportBundleBody is part of ImportBundle.
+type ImportBundleBody struct {
+	Bundle   json.RawMessage `json:"bundle"`             // As it was exported.
+	DryRun   *bool           `json:"dryRun,omitempty"`   // Plan only.
+	ParentID *string         `json:"parentId,omitempty"` // Id or slug.
+	PlanID   *string         `json:"planId,omitempty"`   // Apply this plan.
+}
+
+// ImportData is part of GetImport.
+type ImportData struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"createdAt"`
+	Kind      string    `json:"kind"`  // One of organization, bundle.
+	State     string    `json:"state"` // One of planned, running, done, partly, failed, interrupted.
+	Steps     []StepRow `json:"steps"`
+	UpdatedAt time.Time `json:"updatedAt"`
+}
+
+// ImportOrganizationBody is part of ImportOrganization.
+type ImportOrganizationBody struct {
+	Dir      *string         `json:"dir,omitempty"`      // A template for organizations.
+	DryRun   *bool           `json:"dryRun,omitempty"`   // Plan only.
+	Mode     *string         `json:"mode,omitempty"`     // Both bring workspaces of the recipe's names to what it says; reconcile also removes what an earlier import of it made and it does not name any more. One of merge, reconcile.
+	PlanID   *string         `json:"planId,omitempty"`   // Apply this plan.
+	Template json.RawMessage `json:"template,omitempty"` // Or a recipe: {name, required_env, workspaces}.
+}
+
+// ImportTemplateBody is part of ImportTemplate.
+type ImportTemplateBody struct {
+	Name  string            `json:"name"`
+	Files map[string]string `json:"files"` // Paths and texts, at most 200. template.yaml describes a workspace, organization.yaml several, instructions.md says what its agents are told; the rest are its files.
+}
+
+// ImportTokensBody is part of ImportServerTokens.
+type ImportTokensBody struct {
+	ClientInformation *ClientInformation `json:"clientInformation,omitempty"`
+	OauthResourceURL  *string            `json:"oauthResourceUrl,omitempty"`
+	ServerURL         string             `json:"serverUrl"` // The server's own URL: tokens go nowhere else.
+	Tokens            TokenSet           `json:"tokens"`
+}
+
+// ImportedBundle is part of ImportBundle.
+type ImportedBundle struct {
+	Name        string              `json:"name"`
+	Children    []ImportedWorkspace `json:"children"`
+	ImportID    string              `json:"importId"`   // Of a plan: send it as planId.
+	MissingEnv  []string            `json:"missingEnv"` // Secrets it requires that the organization does not have.
+	Signed      bool                `json:"signed"`     // The bundle was signed by this installation.
+	Status      string              `json:"status"`
+	WorkspaceID string              `json:"workspaceId"`
+}
+
+// ImportedTemplate is part of ImportTemplate.
+type ImportedTemplate struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`   // One of workspace, organization.
+	Status string `json:"status"` // One of imported.
+}
+
+// ImportedWorkspace is part of ImportBundle.
+type ImportedWorkspace struct {
+	Name        string              `json:"name"`
+	Children    []ImportedWorkspace `json:"children"`
+	Status      string              `json:"status"`
+	WorkspaceID string              `json:"workspaceId"`
+}
+
+// InitInfo is part of DoctorURL, DoctorServer, GetReport.
+type InitInfo struct {
+	Capabilities    json.RawMessage `json:"capabilities"`
+	Era             string          `json:"era"`
+	Instructions    string          `json:"instructions,omitempty"`
+	ProtocolVersion string          `json:"protocolVersion"`
+	ServerInfo      json.RawMessage `json:"serverInfo"`
 }
 
 // Invitation is part of ListInvitations, Invite.
@@ -582,10 +914,28 @@ type Missing struct {
 	ServerID string `json:"serverId"`
 }
 
+// Move is part of GetDrift.
+type Move struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	What string `json:"what"`
+}
+
 // Named is part of GetMe, UpdateMe, ShowInvitation.
 type Named struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
+}
+
+// Network is part of DoctorURL, DoctorServer, GetReport.
+type Network struct {
+	CertificateExpiresAt *time.Time `json:"certificateExpiresAt,omitempty"`
+	CertificateIssuer    string     `json:"certificateIssuer,omitempty"`
+	HTTP                 string     `json:"http,omitempty"`
+	Ipv4Addresses        int64      `json:"ipv4Addresses"`
+	Ipv6Addresses        int64      `json:"ipv6Addresses"`
+	Redirects            []Redirect `json:"redirects,omitempty"`
+	Tls                  string     `json:"tls,omitempty"`
 }
 
 // NewAPIKey is part of CreateMyKey, RotateMyKey, CreateOrganizationKey and others.
@@ -602,6 +952,31 @@ type NewAPIKey struct {
 // NewAPIKeyData is part of CreateMyKey, RotateMyKey, CreateOrganizationKey and others.
 type NewAPIKeyData struct {
 	APIKey NewAPIKey `json:"apiKey"`
+}
+
+// OauthCheck is part of CheckURLOAuth, CheckServerOAuth.
+type OauthCheck struct {
+	EffectiveAuthMethod   string  `json:"effectiveAuthMethod"`   // One of oauth, headers, none.
+	RequiresAuthorization bool    `json:"requiresAuthorization"` // A sign-in is still missing.
+	ServerURL             *string `json:"serverUrl"`
+	UseOAuth              bool    `json:"useOAuth"`
+}
+
+// OauthData is part of CheckURLOAuth, CheckServerOAuth.
+type OauthData struct {
+	Oauth OauthCheck `json:"oauth"`
+}
+
+// OrgImportData is part of ImportOrganization.
+type OrgImportData struct {
+	Count                 int64     `json:"count"`
+	ImportID              string    `json:"importId"` // Of a plan: send it as planId.
+	Mode                  string    `json:"mode"`
+	Org                   string    `json:"org"`
+	ReconcileErrors       []string  `json:"reconcileErrors"`
+	ReconcileRemovedCount int64     `json:"reconcileRemovedCount"`
+	State                 string    `json:"state"` // One of planned, running, done, partly, failed, interrupted.
+	Workspaces            []StepRow `json:"workspaces"`
 }
 
 // OrgKeyList is part of ListOrganizationKeys.
@@ -625,6 +1000,23 @@ type OrgKeyRow struct {
 	Scopes         []string   `json:"scopes"`
 	UserID         string     `json:"userId,omitempty"`
 	WorkspaceID    string     `json:"workspaceId,omitempty"`
+}
+
+// OrgTemplateList is part of ListOrganizationTemplates.
+type OrgTemplateList struct {
+	Count     int64            `json:"count"`
+	Templates []OrgTemplateRow `json:"templates"`
+}
+
+// OrgTemplateRow is part of ListOrganizationTemplates.
+type OrgTemplateRow struct {
+	Name           string   `json:"name"`
+	Builtin        bool     `json:"builtin"`
+	Description    string   `json:"description"`
+	Dir            string   `json:"dir"` // Its name for imports.
+	RecommendedEnv []string `json:"recommendedEnv"`
+	RequiredEnv    []string `json:"requiredEnv"`
+	Workspaces     int64    `json:"workspaces"`
 }
 
 // Organization is part of GetOrganization, UpdateOrganization.
@@ -652,7 +1044,7 @@ type OrganizationList struct {
 	Organizations []OrganizationRow `json:"organizations"`
 }
 
-// OrganizationRow is part of CreateOrganization, ListOrganizations, AdminListOrganizations and others.
+// OrganizationRow is part of CreateOrganization, ListOrganizations, AdminGetOrganization and others.
 type OrganizationRow struct {
 	ID          string     `json:"id"`
 	Name        string     `json:"name"`
@@ -664,9 +1056,16 @@ type OrganizationRow struct {
 	TenantID    string     `json:"tenantId"`
 }
 
-// OrganizationRowData is part of CreateOrganization, AdminSetPlan, AdminSuspendOrganization and others.
+// OrganizationRowData is part of CreateOrganization, AdminGetOrganization, AdminSetPlan and others.
 type OrganizationRowData struct {
 	Organization OrganizationRow `json:"organization"`
+}
+
+// Outcome is part of DoctorURL, DoctorServer, GetReport.
+type Outcome struct {
+	ID     string `json:"id"`
+	Detail string `json:"detail"`
+	Status string `json:"status"`
 }
 
 // Pack is part of AdminListCreditPacks.
@@ -694,6 +1093,26 @@ type Pagination struct {
 	Page  int64 `json:"page"`
 	Pages int64 `json:"pages"`
 	Total int64 `json:"total"`
+}
+
+// PauseBody is part of PauseWorkspace.
+type PauseBody struct {
+	Reason *string `json:"reason,omitempty"` // For people.
+}
+
+// PausedData is part of PauseWorkspace.
+type PausedData struct {
+	ID          string `json:"id"`
+	PausedCount int64  `json:"pausedCount"` // It and those below it.
+	Status      string `json:"status"`      // One of paused.
+}
+
+// PeriodRow is part of GetBudget, SetBudget, GetOwnBudget.
+type PeriodRow struct {
+	Limit     *int64 `json:"limit"`     // Cents; null is unlimited.
+	Remaining *int64 `json:"remaining"` // Cents; null is unlimited.
+	Spend     int64  `json:"spend"`     // Cents, begun ones whole.
+	SpendUsd  string `json:"spendUsd"`
 }
 
 // Person is part of Register, VerifyEmail, ResetPassword.
@@ -758,6 +1177,11 @@ type PlanList struct {
 	Plans []Plan `json:"plans"`
 }
 
+// PolicyData is part of GetApprovalPolicy, SetApprovalPolicy.
+type PolicyData struct {
+	Gates []string `json:"gates"` // What waits for a person when a key asks for it. plans: imports must be planned first.
+}
+
 // PriceList is part of AdminListPrices.
 type PriceList struct {
 	Prices []PriceRow `json:"prices"`
@@ -783,6 +1207,43 @@ type Prices struct {
 // PricesData is part of GetPrices, SetPrices.
 type PricesData struct {
 	Prices Prices `json:"prices"`
+}
+
+// Probe is part of DoctorURL, DoctorServer, GetReport.
+type Probe struct {
+	Error           string         `json:"error,omitempty"`
+	Oauth           ProbeOAuth     `json:"oauth"`
+	ProtocolVersion string         `json:"protocolVersion"`
+	Status          string         `json:"status"`
+	Transport       ProbeTransport `json:"transport"`
+	URL             string         `json:"url"`
+}
+
+// ProbeOAuth is part of DoctorURL, DoctorServer, GetReport.
+type ProbeOAuth struct {
+	AuthorizationServerMetadata    json.RawMessage `json:"authorizationServerMetadata,omitempty"`
+	AuthorizationServerMetadataURL string          `json:"authorizationServerMetadataUrl,omitempty"`
+	DiscoveryError                 string          `json:"discoveryError,omitempty"`
+	NonCompliantChallengeStatus    int64           `json:"nonCompliantChallengeStatus,omitempty"`
+	Optional                       bool            `json:"optional"`
+	RegistrationStrategies         []string        `json:"registrationStrategies"`
+	Required                       bool            `json:"required"`
+	ResourceMetadata               json.RawMessage `json:"resourceMetadata,omitempty"`
+	ResourceMetadataURL            string          `json:"resourceMetadataUrl,omitempty"`
+	WwwAuthenticate                string          `json:"wwwAuthenticate,omitempty"`
+}
+
+// ProbeTransport is part of DoctorURL, DoctorServer, GetReport.
+type ProbeTransport struct {
+	Attempts []Attempt `json:"attempts"`
+	Selected string    `json:"selected,omitempty"`
+}
+
+// Problem is part of DoctorURL, DoctorServer, GetReport.
+type Problem struct {
+	Code    string          `json:"code"`
+	Details json.RawMessage `json:"details,omitempty"`
+	Message string          `json:"message"`
 }
 
 // Profile is part of GetMe, UpdateMe.
@@ -829,6 +1290,25 @@ type PromptList struct {
 	Prompts []Listed `json:"prompts"`
 }
 
+// Protocol is part of DoctorURL, DoctorServer, GetReport.
+type Protocol struct {
+	AnswersAsEvents bool     `json:"answersAsEvents"`
+	Eras            []string `json:"eras"`
+	Revisions       []string `json:"revisions"`
+	Sessions        bool     `json:"sessions"`
+}
+
+// ProvisionedData is part of CreateWorkspace.
+type ProvisionedData struct {
+	Connection *WorkspaceConnection `json:"connection,omitempty"`
+	Workspace  WorkspaceRow         `json:"workspace"`
+}
+
+// RecipeData is part of ExportOrganization.
+type RecipeData struct {
+	Template json.RawMessage `json:"template"`
+}
+
 // Reconciliation is part of AdminReconcile.
 type Reconciliation struct {
 	Accounts      int64        `json:"accounts"`
@@ -848,6 +1328,12 @@ type ReconciliationData struct {
 	Reconciliation Reconciliation `json:"reconciliation"`
 }
 
+// Redirect is part of DoctorURL, DoctorServer, GetReport.
+type Redirect struct {
+	Status int64  `json:"status"`
+	To     string `json:"to"`
+}
+
 // RefreshBody is part of Refresh.
 type RefreshBody struct {
 	RefreshToken *string `json:"refreshToken,omitempty"` // Left out, the cookie's is used and renewed.
@@ -861,6 +1347,77 @@ type RegisterBody struct {
 	LastName         string  `json:"lastName"`
 	OrganizationName *string `json:"organizationName,omitempty"` // Founds a tenant of this name. Left out, it is named after the mailbox.
 	Password         string  `json:"password"`
+}
+
+// Removed is part of RemoveWorkspace.
+type Removed struct {
+	ActiveTasks     int64    `json:"activeTasks"`
+	CascadeDeleted  int64    `json:"cascadeDeleted"` // Workspaces below it that went too.
+	ChildCount      int64    `json:"childCount"`
+	ConfirmRequired bool     `json:"confirmRequired"` // There are workspaces below it.
+	ScheduleCount   int64    `json:"scheduleCount"`
+	Status          string   `json:"status"` // One of planned, removed, purged.
+	WorkspaceIDs    []string `json:"workspaceIds"`
+}
+
+// Report is part of DoctorURL, DoctorServer, GetReport.
+type Report struct {
+	ID                string            `json:"id,omitempty"`
+	Capabilities      json.RawMessage   `json:"capabilities"`
+	Checks            Checks            `json:"checks"`
+	Connection        Connection        `json:"connection"`
+	DurationMs        int64             `json:"durationMs"`
+	Error             Problem           `json:"error"`
+	Findings          []Finding         `json:"findings"`
+	FurtherChecks     []Outcome         `json:"furtherChecks"`
+	GeneratedAt       time.Time         `json:"generatedAt"`
+	InitInfo          InitInfo          `json:"initInfo"`
+	Network           *Network          `json:"network,omitempty"`
+	Probe             Probe             `json:"probe"`
+	Prompts           []json.RawMessage `json:"prompts"`
+	Protocol          *Protocol         `json:"protocol,omitempty"`
+	ResourceTemplates []json.RawMessage `json:"resourceTemplates"`
+	Resources         []json.RawMessage `json:"resources"`
+	Size              *Size             `json:"size,omitempty"`
+	Status            string            `json:"status"`
+	Steps             []Step            `json:"steps"`
+	Target            Target            `json:"target"`
+	Tools             []json.RawMessage `json:"tools"`
+	ToolsMetadata     json.RawMessage   `json:"toolsMetadata"`
+}
+
+// ReportData is part of DoctorURL, DoctorServer, GetReport.
+type ReportData struct {
+	Report Report `json:"report"`
+}
+
+// ReportList is part of ListReports.
+type ReportList struct {
+	Reports []ReportRow `json:"reports"`
+}
+
+// ReportRef is part of GetDrift.
+type ReportRef struct {
+	ID          string    `json:"id,omitempty"`
+	GeneratedAt time.Time `json:"generatedAt"`
+	Status      string    `json:"status"`
+}
+
+// ReportRow is part of ListReports.
+type ReportRow struct {
+	ID          string    `json:"id"`
+	CreatedAt   time.Time `json:"createdAt"`
+	CreatedBy   string    `json:"createdBy"`
+	DurationMs  int64     `json:"durationMs"`
+	Errors      int64     `json:"errors"`
+	Kind        string    `json:"kind"`
+	Scheduled   bool      `json:"scheduled"`
+	ServerID    string    `json:"serverId,omitempty"`
+	Status      string    `json:"status"` // One of ready, oauth_required, partial, error.
+	Tools       int64     `json:"tools"`
+	URL         string    `json:"url,omitempty"`
+	Warnings    int64     `json:"warnings"`
+	WorkspaceID string    `json:"workspaceId,omitempty"`
 }
 
 // ResetBody is part of ResetPassword.
@@ -880,6 +1437,19 @@ type ResourceResult struct {
 	Content  string `json:"content"` // The first item's text; a blob in base64.
 	MimeType string `json:"mimeType"`
 	Size     int64  `json:"size"` // Bytes of the content itself.
+}
+
+// RestartedData is part of RestartWorkspace, RestartSelf.
+type RestartedData struct {
+	ID     string `json:"id"`
+	Status string `json:"status"` // noop: the agents of an external workspace run elsewhere. One of provisioning, noop.
+}
+
+// ResumedData is part of ResumeWorkspace.
+type ResumedData struct {
+	ID           string `json:"id"`
+	ResumedCount int64  `json:"resumedCount"`
+	Status       string `json:"status"` // One of provisioning.
 }
 
 // Revoked is part of RevokeOrganizationKey.
@@ -920,9 +1490,41 @@ type SavePlanBody struct {
 	Users          *int64   `json:"users,omitempty"` // Left out: without a limit, here and below.
 }
 
+// ScheduleData is part of GetSchedule, SetSchedule.
+type ScheduleData struct {
+	Schedule DiagnosisSchedule `json:"schedule"`
+}
+
+// ScheduleList is part of ListSchedules.
+type ScheduleList struct {
+	Schedules []DiagnosisSchedule `json:"schedules"`
+}
+
+// SecretDone is part of SetOrganizationSecret, DeleteOrganizationSecret, SetWorkspaceSecret and others.
+type SecretDone struct {
+	Key    string `json:"key"`
+	Scope  string `json:"scope"`  // One of workspace, organization.
+	Status string `json:"status"` // One of saved, deleted.
+}
+
 // SecretLinkBody is part of VerifyEmail, ShowInvitation, AcceptInvitation.
 type SecretLinkBody struct {
 	Token string `json:"token"` // The secret at the end of the link that was mailed.
+}
+
+// SecretList is part of ListOrganizationSecrets, ListWorkspaceSecrets, ListOwnSecrets.
+type SecretList struct {
+	Count   int64       `json:"count"`
+	Secrets []SecretRow `json:"secrets"`
+}
+
+// SecretRow is part of ListOrganizationSecrets, ListWorkspaceSecrets, ListOwnSecrets.
+type SecretRow struct {
+	CreatedAt time.Time `json:"createdAt"`
+	HasValue  bool      `json:"hasValue"` // The value itself is never shown.
+	Key       string    `json:"key"`
+	Scope     string    `json:"scope"` // Whose it is; a workspace's own wins. One of workspace, organization.
+	UpdatedAt time.Time `json:"updatedAt"`
 }
 
 // ServerData is part of CreateServer, GetServer, UpdateServer.
@@ -1027,6 +1629,23 @@ type SessionRow struct {
 	UserAgent      string    `json:"userAgent"`
 }
 
+// SetAllowlistBody is part of SetAllowlist.
+type SetAllowlistBody struct {
+	EnabledBy string   `json:"enabledBy"` // Who answers for it.
+	Plugins   []string `json:"plugins"`   // Services by slug or id. An empty list allows all.
+}
+
+// SetBillingBody is part of SetModelBilling, SetOrganizationModelBilling.
+type SetBillingBody struct {
+	Mode *string `json:"mode"` // null clears it. One of platform_managed, byok, disabled.
+}
+
+// SetBudgetBody is part of SetBudget.
+type SetBudgetBody struct {
+	BudgetLimit  *int64            `json:"budgetLimit,omitempty"`  // Cents a month; null is unlimited.
+	BudgetLimits map[string]*int64 `json:"budgetLimits,omitempty"` // The whole map: hourly, daily, weekly, monthly in cents. 0 blocks everything; null or left out is unlimited.
+}
+
 // SetPlanBody is part of AdminSetPlan.
 type SetPlanBody struct {
 	Plan string `json:"plan"` // Its slug.
@@ -1040,6 +1659,39 @@ type SetPricesBody struct {
 	Tools          map[string]*int64 `json:"tools,omitempty"` // null takes a tool's own price away.
 }
 
+// SetScheduleBody is part of SetSchedule.
+type SetScheduleBody struct {
+	Cron    string `json:"cron"`              // minute hour day month weekday, in UTC; at most once in five minutes.
+	Enabled *bool  `json:"enabled,omitempty"` // Left out, true.
+}
+
+// SetSecretBody is part of SetOrganizationSecret, SetWorkspaceSecret.
+type SetSecretBody struct {
+	Value string `json:"value"`
+}
+
+// Size is part of DoctorURL, DoctorServer, GetReport.
+type Size struct {
+	Bytes           int64 `json:"bytes"`
+	EstimatedTokens int64 `json:"estimatedTokens"`
+	LargestTools    []Big `json:"largestTools"`
+	Tools           int64 `json:"tools"`
+}
+
+// Snapshot is part of ExportServer.
+type Snapshot struct {
+	ExportedAt time.Time          `json:"exportedAt"`
+	Prompts    []ExportedPrompt   `json:"prompts"`
+	Resources  []ExportedResource `json:"resources"`
+	ServerID   string             `json:"serverId"`
+	Tools      []ExportedTool     `json:"tools"`
+}
+
+// SnapshotData is part of ExportServer.
+type SnapshotData struct {
+	Snapshot Snapshot `json:"snapshot"`
+}
+
 // StdioLine is part of AdminTryEntry, GetServerLogs.
 type StdioLine struct {
 	Text string    `json:"text"` // What a stranger's program wrote: show it with care.
@@ -1051,10 +1703,59 @@ type StdioLines struct {
 	Lines []StdioLine `json:"lines"`
 }
 
+// Step is part of DoctorURL, DoctorServer, GetReport.
+type Step struct {
+	Name        string `json:"name"`
+	DurationMs  int64  `json:"durationMs"`
+	FirstByteMs int64  `json:"firstByteMs,omitempty"`
+}
+
+// StepRow is part of ImportOrganization, GetImport.
+type StepRow struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Code   string `json:"code,omitempty"`
+	Error  string `json:"error,omitempty"`
+	Status string `json:"status"` // One of waiting, created, updated, failed, skipped, removed.
+}
+
 // SwitchToBody is part of SwitchOrganization.
 type SwitchToBody struct {
 	Cookie         *bool  `json:"cookie,omitempty"` // Put the new token into the cookie: for pages.
 	OrganizationID string `json:"organizationId"`
+}
+
+// Target is part of DoctorURL, DoctorServer, GetReport.
+type Target struct {
+	ProjectID  string `json:"projectId,omitempty"`
+	ServerID   string `json:"serverId,omitempty"`
+	ServerName string `json:"serverName,omitempty"`
+	Slug       string `json:"slug,omitempty"`
+	Transport  string `json:"transport"`
+	URL        string `json:"url,omitempty"`
+}
+
+// TemplateList is part of ListTemplates.
+type TemplateList struct {
+	Count     int64         `json:"count"`
+	Templates []TemplateRow `json:"templates"`
+}
+
+// TemplateRow is part of ListTemplates.
+type TemplateRow struct {
+	ID             string   `json:"id"`
+	Name           string   `json:"name"`
+	Builtin        bool     `json:"builtin"`
+	Description    string   `json:"description"`
+	Model          string   `json:"model"`
+	RecommendedEnv []string `json:"recommendedEnv"`
+	RequiredEnv    []string `json:"requiredEnv"` // "A or B" where one of several is enough.
+	Role           string   `json:"role"`
+	Runtime        string   `json:"runtime"`
+	ServerCount    int64    `json:"serverCount"`
+	SkillCount     int64    `json:"skillCount"`
+	Skills         []string `json:"skills"`
+	Tier           int64    `json:"tier"` // 0: the default.
 }
 
 // TenantList is part of AdminListTenants.
@@ -1087,6 +1788,20 @@ type TestedData struct {
 	Test Tested `json:"test"`
 }
 
+// TierList is part of ListWorkspaceTiers.
+type TierList struct {
+	Tiers []TierRow `json:"tiers"`
+}
+
+// TierRow is part of ListWorkspaceTiers.
+type TierRow struct {
+	AgentSteps         int64 `json:"agentSteps"`
+	DeadlineMs         int64 `json:"deadlineMs"`
+	MaxConcurrentTasks int64 `json:"maxConcurrentTasks"`
+	MemoryBytes        int64 `json:"memoryBytes"` // Of a stdio server.
+	Tier               int64 `json:"tier"`
+}
+
 // Today is part of GetUsage.
 type Today struct {
 	Limit    *int64    `json:"limit"` // The plan's requests per day; null without a limit.
@@ -1094,9 +1809,30 @@ type Today struct {
 	Reset    time.Time `json:"reset"`
 }
 
+// TokenGrant is part of ImportServerTokens, GetServerTokens.
+type TokenGrant struct {
+	CreatedAt time.Time  `json:"createdAt"`
+	ExpiresAt *time.Time `json:"expiresAt"`
+	Issuer    string     `json:"issuer,omitempty"`
+	Problem   string     `json:"problem,omitempty"` // Why it is not used any more: sign in again.
+	Renewable bool       `json:"renewable"`
+	Scope     string     `json:"scope,omitempty"`
+	UpdatedAt time.Time  `json:"updatedAt"`
+}
+
 // TokenMeta is part of Login, Refresh, SwitchOrganization.
 type TokenMeta struct {
 	TokenExpires int64 `json:"tokenExpires"` // Seconds until the token expires.
+}
+
+// TokenSet is part of ImportServerTokens.
+type TokenSet struct {
+	AccessToken  string  `json:"access_token"`
+	ExpiresIn    *int64  `json:"expires_in,omitempty"`
+	IDToken      *string `json:"id_token,omitempty"` // Not used and not kept.
+	RefreshToken *string `json:"refresh_token,omitempty"`
+	Scope        *string `json:"scope,omitempty"`
+	TokenType    *string `json:"token_type,omitempty"`
 }
 
 // Tokens is part of Refresh, SwitchOrganization.
@@ -1228,6 +1964,18 @@ type UpdateServiceBody struct {
 	Version      *string            `json:"version,omitempty"`
 }
 
+// UpdateWorkspaceBody is part of UpdateWorkspace.
+type UpdateWorkspaceBody struct {
+	Name         *string `json:"name,omitempty"`
+	Description  *string `json:"description,omitempty"`
+	Instructions *string `json:"instructions,omitempty"`
+	Model        *string `json:"model,omitempty"`
+	ParentID     *string `json:"parentId,omitempty"` // Id or slug; empty makes it one of the first level.
+	Role         *string `json:"role,omitempty"`
+	Slug         *string `json:"slug,omitempty"`
+	Tier         *int64  `json:"tier,omitempty"`
+}
+
 // UsageList is part of GetUsage.
 type UsageList struct {
 	Today  Today      `json:"today"`
@@ -1250,6 +1998,21 @@ type UsageTotal struct {
 	Credits int64 `json:"credits"`
 }
 
+// VerdictData is part of AdminVerifyAudit.
+type VerdictData struct {
+	Sound  bool         `json:"sound"`
+	Trails []VerdictRow `json:"trails"`
+}
+
+// VerdictRow is part of AdminVerifyAudit.
+type VerdictRow struct {
+	BadEvent int64  `json:"badEvent"` // The sequence number of the first event that does not fit; 0 when all do.
+	Events   int64  `json:"events"`
+	Problem  string `json:"problem"`
+	Sound    bool   `json:"sound"`
+	TenantID string `json:"tenantId"` // installation for what belongs to no tenant.
+}
+
 // WallRow is part of ListServers, CreateServer, GetServer and others.
 type WallRow struct {
 	Name   string `json:"name"`
@@ -1257,24 +2020,76 @@ type WallRow struct {
 	Up     bool   `json:"up"`
 }
 
-// WorkspaceData is part of GetWorkspace.
+// WorkspaceConnection is part of CreateWorkspace.
+type WorkspaceConnection struct {
+	Key     string `json:"key"` // Shown once.
+	KeyID   string `json:"keyId"`
+	MCPPath string `json:"mcpPath"`
+}
+
+// WorkspaceData is part of UpdateWorkspace.
 type WorkspaceData struct {
 	Workspace WorkspaceRow `json:"workspace"`
 }
 
+// WorkspaceDetail is part of GetWorkspace, GetSelf.
+type WorkspaceDetail struct {
+	ID                 string     `json:"id"`
+	Name               string     `json:"name"`
+	ActiveTasks        int64      `json:"activeTasks"` // Calls at this moment, on this replica.
+	BudgetLimit        *int64     `json:"budgetLimit"` // Cents a month; null without a limit.
+	CreatedAt          time.Time  `json:"createdAt"`
+	Default            bool       `json:"default"`
+	Description        string     `json:"description"`
+	Instructions       string     `json:"instructions"` // For its agents.
+	MaxConcurrentTasks int64      `json:"maxConcurrentTasks"`
+	MCPPath            string     `json:"mcpPath"` // Its endpoint of the Gateway.
+	Model              string     `json:"model"`
+	MonthlySpend       int64      `json:"monthlySpend"` // Cents.
+	ParentID           string     `json:"parentId"`
+	Reason             string     `json:"reason"` // Of the status, for people.
+	RemovedAt          *time.Time `json:"removedAt"`
+	Role               string     `json:"role"`
+	Runtime            string     `json:"runtime"` // One of builtin, external.
+	Slug               string     `json:"slug"`
+	Status             string     `json:"status"`   // One of provisioning, online, paused, failed, removed, purged.
+	Template           string     `json:"template"` // What it was made of.
+	Tier               int64      `json:"tier"`
+	UpdatedAt          time.Time  `json:"updatedAt"`
+}
+
+// WorkspaceDetailData is part of GetWorkspace, GetSelf.
+type WorkspaceDetailData struct {
+	Workspace WorkspaceDetail `json:"workspace"`
+}
+
 // WorkspaceList is part of ListWorkspaces.
 type WorkspaceList struct {
+	Count      int64          `json:"count"`
 	Workspaces []WorkspaceRow `json:"workspaces"`
 }
 
-// WorkspaceRow is part of ListWorkspaces, GetWorkspace.
+// WorkspaceRow is part of ListWorkspaces, CreateWorkspace, UpdateWorkspace.
 type WorkspaceRow struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name"`
-	CreatedAt time.Time `json:"createdAt"`
-	Default   bool      `json:"default"`
-	Reason    string    `json:"reason,omitempty"` // Of the status.
-	Slug      string    `json:"slug"`
-	Status    string    `json:"status"`
-	UpdatedAt time.Time `json:"updatedAt"`
+	ID                 string     `json:"id"`
+	Name               string     `json:"name"`
+	ActiveTasks        int64      `json:"activeTasks"` // Calls at this moment, on this replica.
+	BudgetLimit        *int64     `json:"budgetLimit"` // Cents a month; null without a limit.
+	CreatedAt          time.Time  `json:"createdAt"`
+	Default            bool       `json:"default"`
+	Description        string     `json:"description"`
+	MaxConcurrentTasks int64      `json:"maxConcurrentTasks"`
+	MCPPath            string     `json:"mcpPath"` // Its endpoint of the Gateway.
+	Model              string     `json:"model"`
+	MonthlySpend       int64      `json:"monthlySpend"` // Cents.
+	ParentID           string     `json:"parentId"`
+	Reason             string     `json:"reason"` // Of the status, for people.
+	RemovedAt          *time.Time `json:"removedAt"`
+	Role               string     `json:"role"`
+	Runtime            string     `json:"runtime"` // One of builtin, external.
+	Slug               string     `json:"slug"`
+	Status             string     `json:"status"`   // One of provisioning, online, paused, failed, removed, purged.
+	Template           string     `json:"template"` // What it was made of.
+	Tier               int64      `json:"tier"`
+	UpdatedAt          time.Time  `json:"updatedAt"`
 }

@@ -47,7 +47,7 @@ func exitOf(status int, code string) int {
 		return exitForbidden
 	case 404, 410:
 		return exitNotFound
-	case 409:
+	case 202, 409: // 202: a person must approve it first
 		return exitConflict
 	case 429:
 		return exitThrottled

@@ -5,6 +5,7 @@ import (
 
 	"headgate/internal/rest"
 	"headgate/internal/rest/account"
+	"headgate/internal/rest/diagnostics"
 	"headgate/internal/rest/platform"
 )
 
@@ -18,9 +19,13 @@ type target struct {
 // doors builds every door without what it would serve from: registering
 // operations needs none of it.
 func doors() []target {
+	whole := platform.New(platform.Options{Idempotency: noStore{}})
+	diagnostics.RegisterPlatform(whole, diagnostics.PlatformOptions{})
+	diagnoses, _ := diagnostics.New(diagnostics.Options{}) // the key routes are the dashboard's alone
 	return []target{
-		{"platform", platform.New(platform.Options{Idempotency: noStore{}}), "client"},
+		{"platform", whole, "client"},
 		{"account", account.New(account.Options{Idempotency: noStore{}}), ""},
+		{"diagnostics", diagnoses, ""},
 	}
 }
 

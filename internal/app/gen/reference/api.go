@@ -61,6 +61,9 @@ func operation(b *strings.Builder, o *spec.Operation) {
 	parameters(b, o)
 	body(b, o)
 	answer(b, o)
+	if o.Gated {
+		b.WriteString("\nAnswers 202 with an approval to wait for where the organization's policy wants a person's consent first.\n")
+	}
 	failures(b, o)
 	fmt.Fprintf(b, "\n```sh\n%s\n```\n", Curl(o))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ type Operation struct {
 	Permission string
 	Scope      string
 	Idempotent bool // takes Idempotency-Key
+	Gated      bool // may be held back for a person's approval: 202
 	Params     []Param
 	Body       *Schema // nil when there is none
 	BodyType   string  // its media type
@@ -115,6 +117,7 @@ type rawOperation struct {
 	} `json:"parameters"`
 	RequestBody *rawBody            `json:"requestBody"`
 	Responses   map[string]*rawBody `json:"responses"`
+	Gate        string              `json:"x-gate"`
 }
 
 type rawBody struct {
@@ -171,7 +174,7 @@ func (d *Document) operation(path, method string, raw *rawOperation) (*Operation
 	}
 	o := &Operation{
 		ID: raw.ID, Method: method, Path: path, Summary: raw.Summary, Detail: raw.Description,
-		Public: len(raw.Security) == 0, Permission: raw.Permission, Scope: raw.Scope,
+		Public: len(raw.Security) == 0, Permission: raw.Permission, Scope: raw.Scope, Gated: raw.Gate != "",
 	}
 	if len(raw.Tags) > 0 {
 		o.Tag = raw.Tags[0]
@@ -211,12 +214,18 @@ func (d *Document) responses(o *Operation, raw map[string]*rawBody) error {
 			o.Failures = append(o.Failures, Failure{status, raw[text].Description})
 			continue
 		}
-		if o.Status != 0 {
+		if o.Gated && status == http.StatusAccepted {
+			continue // it waits: clients take that as an error
+		}
+		mediaType, answer, err := d.content(raw[text])
+		if err != nil {
+			return err
+		}
+		if o.Status != 0 && (answer == nil || answer != o.Answer) {
 			return fmt.Errorf("has two answers of success: %d and %d", o.Status, status)
 		}
-		o.Status = status
-		if o.AnswerType, o.Answer, err = d.content(raw[text]); err != nil {
-			return err
+		if o.Status == 0 {
+			o.Status, o.AnswerType, o.Answer = status, mediaType, answer
 		}
 	}
 	if o.Status == 0 {

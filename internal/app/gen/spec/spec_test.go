@@ -35,6 +35,13 @@ func TestParse(t *testing.T) {
 			t.Errorf("got %+v", o.Answer)
 		}
 	})
+	t.Run("takes 202 of a gated operation, and a second status of the same answer, for no other success", func(t *testing.T) {
+		answer := `{"content":{"application/json":{"schema":{"$ref":"#/components/schemas/S"}}}}`
+		d, err := spec.Parse(document("/x", `{"operationId":"x","x-gate":"destructive","responses":{"200":`+answer+`,"202":{},"207":`+answer+`}}`, `"S":{"type":"object"}`), nil)
+		if err != nil || !d.Operations[0].Gated || d.Operations[0].Status != 200 {
+			t.Errorf("got %+v, %v", d, err)
+		}
+	})
 	t.Run("keeps the order it is told", func(t *testing.T) {
 		text := fmt.Appendf(nil, `{"paths":{"/a":{"get":{"operationId":"a",%s}},"/b":{"get":{"operationId":"b",%s}}}}`, done, done)
 		d, err := spec.Parse(text, []string{"b", "a"})
@@ -47,6 +54,7 @@ func TestParse(t *testing.T) {
 		"an operation without an id":             document("/x", `{`+done+`}`, ""),
 		"no answer of success":                   document("/x", `{"operationId":"x","responses":{"404":{}}}`, ""),
 		"two answers of success":                 document("/x", `{"operationId":"x","responses":{"200":{},"204":{}}}`, ""),
+		"202 of an operation without a gate":     document("/x", `{"operationId":"x","responses":{"200":{},"202":{}}}`, ""),
 		"a schema of several types":              document("/x", `{"operationId":"x",`+done+`}`, `"S":{"type":["string","integer"]}`),
 		"a schema with a choice":                 document("/x", `{"operationId":"x",`+done+`}`, `"S":{"oneOf":[{"type":"string"}]}`),
 		"a reference to nothing":                 document("/x", `{"operationId":"x",`+done+`}`, `"S":{"type":"object","properties":{"a":{"$ref":"#/components/schemas/Gone"}}}`),
