@@ -36,6 +36,7 @@ import (
 	"headgate/internal/settings"
 	"headgate/internal/tenancy"
 	"headgate/internal/upstream"
+	"headgate/internal/upstream/wire"
 	"headgate/internal/vault"
 	"headgate/internal/workspace"
 )
@@ -61,6 +62,7 @@ type App struct {
 	Resolver    *catalog.Resolver
 	Guard       *netguard.Guard
 	Hub         *upstream.Hub
+	Pairs       *upstream.Pairs
 	Eras        *eras.Translator
 	Credits     *credit.Service
 	Committer   *call.Committer
@@ -115,6 +117,7 @@ func (a *App) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		a.Hub.Close(ctx)
 		cancel()
+		a.Pairs.Close()
 	}
 	a.closePrograms()
 	if a.Committer != nil {
@@ -199,8 +202,9 @@ func (a *App) build(ctx context.Context) (err error) {
 	}
 	a.Grants = grants.New(grants.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Now: a.Now, Log: a.Log})
 	binder := a.Grants.Binder(a.Resolver)
+	a.Pairs = upstream.NewPairs(a.Guard.DialContext, wire.Options{})
 	a.Hub = upstream.NewHub(upstream.Options{Binder: binder, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,
-		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}, catalog.Stdio: a.Programs}})
+		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}, catalog.Stdio: a.Programs, catalog.SSE: a.Pairs}})
 	committer := call.NewCommitter(a.Store, a.Credits, a.Log)
 	committer.Budgeted(a.Budgets)
 	a.Committer = committer

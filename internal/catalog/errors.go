@@ -14,7 +14,7 @@ var (
 	ErrSlugTaken         = fault.New(fault.Conflict, "catalog.slug_taken", "This slug is in use here. Choose another one.")
 	ErrSlug              = fault.New(fault.Invalid, "catalog.bad_slug", "A slug is 1 to 32 lower-case letters, digits and hyphens, and begins with a letter or digit. The slugs w and t are reserved.")
 	ErrInput             = fault.New(fault.Invalid, "catalog.invalid", "The service or server cannot be saved like this.")
-	ErrTransport         = fault.New(fault.Unsupported, "catalog.transport", "This transport is not available. Register a Streamable HTTP server by its URL.")
+	ErrTransport         = fault.New(fault.Unsupported, "catalog.transport", "This transport is not available. Register a server by its URL, over http (Streamable HTTP) or sse (the older HTTP+SSE).")
 	ErrCommand           = fault.New(fault.Forbidden, "catalog.command", "Programs come only from the operator's catalog. Make a server of a service on offer, or register a Streamable HTTP server by its URL.")
 	ErrSchema            = fault.New(fault.Invalid, "catalog.bad_schema", "The config schema cannot be used. Give a JSON Schema (2020-12) of an object.")
 	ErrConfig            = fault.New(fault.Invalid, "catalog.bad_config", "The configuration does not match the service's config schema. Correct the listed fields.")

@@ -183,7 +183,7 @@ func (c *Catalog) checkAddress(by *access.Principal, s *Service) error {
 		return ErrCommand
 	case s.Transport == Stdio:
 		return checkCommand(s)
-	case s.Transport != HTTP || s.Command != nil:
+	case s.Transport != HTTP && s.Transport != SSE || s.Command != nil:
 		return ErrTransport
 	}
 	u, err := c.guard.CheckURL(s.URL)

@@ -188,6 +188,14 @@ func (p *peer) facts(ctx context.Context, want mcp.Era, m mode) (*Facts, error) 
 // probe asks the server, in the wanted era first and then in the other one
 // (mcp-protocol.md 1.3). What it learns for certain is kept.
 func (p *peer) probe(ctx context.Context, want mcp.Era) (*Facts, error) {
+	if p.paired.Load() {
+		if f, err := p.greet(ctx); err == nil {
+			return f, nil
+		}
+		if err := p.unpair(ctx); err != nil {
+			return nil, err
+		}
+	}
 	ask := [2]func(context.Context) (*Facts, error){mcp.Legacy: p.greet, mcp.Modern: p.discover}
 	f, err := ask[want](ctx)
 	if _, alone := p.pinned(); alone || err == nil {
@@ -201,6 +209,9 @@ func (p *peer) probe(ctx context.Context, want mcp.Era) (*Facts, error) {
 	other, err2 := ask[1-want](ctx)
 	if err2 != nil {
 		if errors.Is(err, ErrEra) && errors.Is(err2, ErrEra) {
+			if f, err := p.pair(ctx); err == nil {
+				return f, nil
+			}
 			return nil, nonsense("neither initialize nor server/discover is answered")
 		}
 		if errors.Is(err, ErrEra) {
@@ -237,7 +248,7 @@ func (p *peer) own() *Request {
 // discover asks a modern server.
 func (p *peer) discover(ctx context.Context) (*Facts, error) {
 	body := p.hub.appendModern(nil, []byte(discoverID), mcp.MethodDiscover, nil)
-	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target, Body: [][]byte{body}, Deadline: time.Now().Add(probeTime),
+	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target.Load(), Body: [][]byte{body}, Deadline: time.Now().Add(probeTime),
 		Fields: []wire.Field{{Name: mcp.HeaderProtocolVersion, Value: string(mcp.LatestModern)}, {Name: mcp.HeaderMethod, Value: mcp.MethodDiscover}}})
 	if err != nil {
 		return nil, honest(err)

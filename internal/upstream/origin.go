@@ -39,8 +39,9 @@ type peer struct {
 	origin *origin
 	server atomic.Pointer[catalog.Server] // as the latest caller knew it
 	used   atomic.Int64                   // unix seconds
-	target *wire.Target
-	local  string // the host of an in-process server
+	target atomic.Pointer[wire.Target]
+	bound  *catalog.Binding
+	paired atomic.Bool // reached by HTTP+SSE, found out by trying
 	eras   eras
 	lists  [kinds]listCell
 	serial atomic.Uint64 // ids on shared sessions
@@ -48,6 +49,7 @@ type peer struct {
 	mu       sync.Mutex
 	sessions map[sessionKey]*session
 	streams  map[sessionKey]*stream
+	local    string // the host of an in-process server
 	gone     bool
 }
 
@@ -113,37 +115,45 @@ func (o *origin) open(ctx context.Context, s *catalog.Server, b *catalog.Binding
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{hub: o.hub, origin: o, target: target, local: host, sessions: map[sessionKey]*session{}, streams: map[sessionKey]*stream{}}
+	p := &peer{hub: o.hub, origin: o, bound: b, local: host, sessions: map[sessionKey]*session{}, streams: map[sessionKey]*stream{}}
 	p.server.Store(s)
+	p.target.Store(target)
 	if !o.gone { // swept at this very moment: this one peer serves its caller and is forgotten
 		o.peers[b.Identity] = p
 	}
 	return p, nil
 }
 
+// target prepares requests to a server; localHost is set for one that lives in
+// this process.
 func (h *Hub) target(ctx context.Context, s *catalog.Server, b *catalog.Binding) (t *wire.Target, localHost string, err error) {
+	if s.Transport != catalog.HTTP {
+		return h.channel(ctx, s.Transport, s, b)
+	}
 	fields := make([]wire.Field, len(b.Headers))
 	for i, f := range b.Headers {
 		fields[i] = wire.Field{Name: f.Name, Value: f.Value.Reveal()}
 	}
-	address := s.URL
-	if s.Transport != catalog.HTTP {
-		channel := h.opts.Channels[s.Transport]
-		if channel == nil {
-			return nil, "", ErrTransport
-		}
-		handler, err := channel.Open(ctx, s, b)
-		if err != nil {
-			return nil, "", err
-		}
-		localHost = h.local.serve(handler)
-		address = "http://" + localHost + "/mcp"
-	}
-	u, err := url.Parse(address)
+	u, err := url.Parse(s.URL)
 	if err != nil {
-		return nil, localHost, wire.ErrRequest.Because(err)
+		return nil, "", wire.ErrRequest.Because(err)
 	}
 	t, err = wire.NewTarget(u, fields)
+	return t, "", err
+}
+
+// channel prepares requests to a server by way of a channel.
+func (h *Hub) channel(ctx context.Context, transport catalog.Transport, s *catalog.Server, b *catalog.Binding) (t *wire.Target, localHost string, err error) {
+	channel := h.opts.Channels[transport]
+	if channel == nil {
+		return nil, "", ErrTransport
+	}
+	handler, err := channel.Open(ctx, s, b)
+	if err != nil {
+		return nil, "", err
+	}
+	localHost = h.local.serve(handler)
+	t, err = wire.NewTarget(&url.URL{Scheme: "http", Host: localHost, Path: "/mcp"}, nil)
 	return t, localHost, err
 }
 

@@ -227,7 +227,7 @@ func (x *exchange) disguise() error {
 
 // post sends the request and reads up to its answer.
 func (x *exchange) post(ctx context.Context) (*Answer, error) {
-	x.http.Target, x.http.Fields, x.http.Body = x.peer.target, x.fields, x.body[:]
+	x.http.Target, x.http.Fields, x.http.Body = x.peer.target.Load(), x.fields, x.body[:]
 	resp, err := x.hub.calls.Do(ctx, &x.http)
 	x.sent = !errors.Is(err, ErrUnreachable)
 	if err != nil {

@@ -151,7 +151,7 @@ func (p *peer) initialize(ctx context.Context, s *session, revision mcp.Revision
 		revision = mcp.LatestLegacy
 	}
 	body := p.hub.appendInitialize(nil, revision, c.Capabilities, c.Info)
-	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target, Body: [][]byte{body}, Deadline: deadlineOf(ctx)})
+	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target.Load(), Body: [][]byte{body}, Deadline: deadlineOf(ctx)})
 	if err != nil {
 		return honest(err)
 	}
@@ -181,7 +181,7 @@ func (p *peer) initialize(ctx context.Context, s *session, revision mcp.Revision
 func (p *peer) setLevel(ctx context.Context, s *session, level string) error {
 	params := append(mcp.AppendString([]byte(`{"level":`), level), '}')
 	body := mcp.AppendRequest(nil, []byte(setLevelID), mcp.MethodSetLevel, params)
-	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target, Fields: s.fields, Body: [][]byte{body}, Deadline: deadlineOf(ctx)})
+	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target.Load(), Fields: s.fields, Body: [][]byte{body}, Deadline: deadlineOf(ctx)})
 	if err != nil {
 		return honest(err)
 	}
@@ -251,7 +251,7 @@ func (p *peer) retire(s *session) {
 
 // post sends a message that has no answer and returns the status.
 func (p *peer) post(ctx context.Context, s *session, message []byte) (status int, err error) {
-	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target, Fields: s.fields, Body: [][]byte{message}, Deadline: deadlineOf(ctx)})
+	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target.Load(), Fields: s.fields, Body: [][]byte{message}, Deadline: deadlineOf(ctx)})
 	if err != nil {
 		return 0, honest(err)
 	}
@@ -264,7 +264,7 @@ func (p *peer) goodbye(ctx context.Context, s *session) {
 	if s.id == "" || s.lost.Load() {
 		return
 	}
-	resp, err := p.hub.calls.Do(ctx, &wire.Request{Method: "DELETE", Target: p.target, Fields: s.fields, Deadline: deadlineOf(ctx)})
+	resp, err := p.hub.calls.Do(ctx, &wire.Request{Method: "DELETE", Target: p.target.Load(), Fields: s.fields, Deadline: deadlineOf(ctx)})
 	if err == nil {
 		resp.Release()
 	}
@@ -308,24 +308,31 @@ func (p *peer) endAffinity(affinity string) {
 func (p *peer) close(run func(func())) {
 	p.mu.Lock()
 	p.gone = true
-	sessions, streams := p.sessions, p.streams
+	sessions, streams, host := p.sessions, p.streams, p.local
 	p.sessions, p.streams = map[sessionKey]*session{}, map[sessionKey]*stream{}
 	p.mu.Unlock()
 	for _, st := range streams {
 		st.cancel()
 	}
-	if p.local != "" {
-		defer p.hub.local.drop(p.local)
+	left := new(atomic.Int32)
+	left.Store(1)
+	done := func() { // the last one out takes an in-process server away
+		if left.Add(-1) == 0 && host != "" {
+			p.hub.local.drop(host)
+		}
 	}
 	for _, s := range sessions {
 		if s.open.Load() {
+			left.Add(1)
 			run(func() {
+				defer done()
 				ctx, cancel := context.WithTimeout(p.hub.ctx, errandTime)
 				defer cancel()
 				p.goodbye(ctx, s)
 			})
 		}
 	}
+	done()
 }
 
 // tellCancelled tells a legacy server that nobody waits for a request any more:

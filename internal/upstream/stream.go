@@ -102,7 +102,7 @@ func (x *exchange) resume(ctx context.Context, id string, retry time.Duration) e
 	}
 	fields := append(x.fields[:0:0], x.fields...)
 	fields = append(fields, wire.Field{Name: mcp.HeaderLastEventID, Value: id})
-	resp, err := x.hub.calls.Do(ctx, &wire.Request{Method: "GET", Target: x.peer.target, Accept: "text/event-stream", Fields: fields, Deadline: x.http.Deadline})
+	resp, err := x.hub.calls.Do(ctx, &wire.Request{Method: "GET", Target: x.peer.target.Load(), Accept: "text/event-stream", Fields: fields, Deadline: x.http.Deadline})
 	if err != nil {
 		if errors.Is(err, ErrUnreachable) {
 			err = ErrLost.Because(err) // the request itself went out long ago

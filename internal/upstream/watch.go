@@ -243,7 +243,7 @@ func (s *stream) get(ctx context.Context) error {
 		fields = append(fields, wire.Field{Name: mcp.HeaderLastEventID, Value: s.last})
 	}
 	s.mu.Unlock()
-	resp, err := p.hub.streams.Do(ctx, &wire.Request{Method: "GET", Target: p.target, Accept: "text/event-stream", Fields: fields})
+	resp, err := p.hub.streams.Do(ctx, &wire.Request{Method: "GET", Target: p.target.Load(), Accept: "text/event-stream", Fields: fields})
 	if err != nil {
 		return honest(err)
 	}
@@ -315,7 +315,7 @@ func (s *stream) listen(ctx context.Context, resources []string) error {
 		filter = append(filter, ']')
 	}
 	body := p.hub.appendModern(nil, []byte(listenID), mcp.MethodSubscriptionsListen, append(filter, "},"...))
-	resp, err := p.hub.streams.Do(ctx, &wire.Request{Target: p.target, Body: [][]byte{body},
+	resp, err := p.hub.streams.Do(ctx, &wire.Request{Target: p.target.Load(), Body: [][]byte{body},
 		Fields: []wire.Field{{Name: mcp.HeaderProtocolVersion, Value: string(mcp.LatestModern)}, {Name: mcp.HeaderMethod, Value: mcp.MethodSubscriptionsListen}}})
 	if err != nil {
 		return honest(err)
