@@ -25,6 +25,7 @@ type bench struct {
 	upstream  *process
 	targets   []*target
 	full      *headgate // the durable one on SQLite, nil without Headgate
+	stdio     *target   // the same one's server that is a program, once there is one
 	callers   map[*target][]*caller
 
 	results map[key][]sample

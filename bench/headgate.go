@@ -29,6 +29,8 @@ type firstRun struct {
 	URL    string `json:"url"`
 	MCPURL string `json:"mcpUrl"`
 	APIKey string `json:"apiKey"`
+
+	OperatorKey string `json:"operatorKey"`
 }
 
 // build compiles the server as users get it.

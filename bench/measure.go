@@ -35,6 +35,10 @@ var measurements = []measurement{
 	{c16SSE, calls(c16SSE, 16, 64, "_sse")},
 	{steady, measureSteady},
 	{lists, measureLists},
+	{stdioCalls, measureStdio},
+	{coldStart, measureColdStart},
+	{wallCost, measureWalls},
+	{idleStdio, measureIdle},
 	{memory, measureMemory},
 	{firstCall, measureFirstCall},
 }

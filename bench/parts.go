@@ -20,7 +20,7 @@ import (
 
 // parts are what this program can also be. Each says its address in its first
 // line, then answers what it is asked on standard input, and ends with it.
-var parts = map[string]func() error{"upstream": upstream, "proxy": proxy}
+var parts = map[string]func() error{"upstream": upstream, "proxy": proxy, "program": program}
 
 // listed is how many tools the upstream has.
 const listed = 200

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"headgate/internal/testkit/rawmcp"
 )
 
 // children are the programs of these tests: modes of the test binary.
@@ -25,6 +27,7 @@ var children = map[string]func(args []string){
 		fmt.Println()
 		(&rawServer{}).serve(args)
 	},
+	"fast":    func([]string) { fastServer() },
 	"crash":   func([]string) { fmt.Fprintln(os.Stderr, "cannot start"); os.Exit(3) },
 	"foreign": func([]string) { fmt.Println("this is no MCP"); _, _ = bufio.NewReader(os.Stdin).ReadString(0) },
 }
@@ -240,4 +243,29 @@ func sdkServer() {
 		return said("logged")
 	})
 	_ = s.Run(context.Background(), &mcp.StdioTransport{})
+}
+
+// fastServer answers at next to no cost, for benchmarks. It trusts its caller.
+func fastServer() {
+	in, out := bufio.NewReaderSize(os.Stdin, 1<<20), bufio.NewWriterSize(os.Stdout, 1<<20)
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		id := string(rawmcp.Member(line, "id"))
+		switch string(rawmcp.Text(rawmcp.Member(line, "method"))) {
+		case "initialize":
+			fmt.Fprintf(out, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"fast","version":"1"}}}`+"\n", id)
+		case "tools/call":
+			_, _ = out.WriteString(`{"jsonrpc":"2.0","id":` + id + `,"result":{"content":[{"type":"text","text":` + string(rawmcp.Member(rawmcp.Member(rawmcp.Member(line, "params"), "arguments"), "text")) + "}]}}\n")
+		default:
+			if id != "" {
+				fmt.Fprintf(out, `{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no such method"}}`+"\n", id)
+			}
+		}
+		if in.Buffered() == 0 {
+			_ = out.Flush()
+		}
+	}
 }
