@@ -111,6 +111,12 @@ func (s *Service) last(ctx context.Context, organization, server string) (*repor
 	return report.Parse([]byte(text))
 }
 
+// Purge removes the reports and schedules of a workspace, in the caller's
+// transaction.
+func (s *Service) Purge(ctx context.Context, tx *db.Tx, organization, workspace string) error {
+	return purge(ctx, tx, organization, workspace)
+}
+
 // Expire removes reports older than 90 days.
 func (s *Service) Expire(ctx context.Context) error {
 	for {

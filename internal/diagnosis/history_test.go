@@ -86,6 +86,27 @@ func TestReportsAreFew(t *testing.T) {
 	}, func(o *diagnosis.Options) { o.Keep = 3 })
 }
 
+func TestPurge(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		server := w.register("s", newScript(t).URL, nil)
+		w.doctor(server)
+		testkit.Must(w.SetSchedule(t.Context(), w.by, server, "@daily", true))(t)
+		left := func() int {
+			t.Helper()
+			_, n, err := w.Reports(t.Context(), w.by, "", "", 10, 0)
+			testkit.Must0(t, err)
+			return int(n) + len(testkit.Must(w.Schedules(t.Context(), w.by))(t))
+		}
+		for _, c := range []struct {
+			workspace string
+			left      int
+		}{{id.New("ws"), 2}, {w.workspace, 0}} {
+			testkit.Must0(t, w.store.Tx(t.Context(), func(tx *db.Tx) error { return w.Purge(t.Context(), tx, w.org, c.workspace) }))
+			testkit.Equal(t, left(), c.left)
+		}
+	})
+}
+
 // A snapshot that cannot be kept does not change Validate's answer.
 func TestValidateWithoutAStore(t *testing.T) {
 	w := newWorld(t, testkit.SQLite(t))

@@ -2,6 +2,7 @@ package diagnosis
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"headgate/internal/db"
@@ -69,6 +70,12 @@ func lastReport(ctx context.Context, q db.Querier, organization, server string) 
 
 func expireReports(ctx context.Context, q db.Querier, before time.Time) (int64, error) {
 	return db.Exec(ctx, q, `DELETE FROM reports WHERE id IN (SELECT id FROM reports WHERE created_at < $1 ORDER BY created_at LIMIT 1000)`, before.UnixMilli())
+}
+
+func purge(ctx context.Context, q db.Querier, organization, workspace string) error {
+	_, err1 := db.Exec(ctx, q, `DELETE FROM reports WHERE organization_id = $1 AND workspace_id = $2`, organization, workspace)
+	_, err2 := db.Exec(ctx, q, `DELETE FROM diagnosis_schedules WHERE organization_id = $1 AND workspace_id = $2`, organization, workspace)
+	return errors.Join(err1, err2)
 }
 
 const scheduleColumns = `server_id, organization_id, workspace_id, cron, enabled, created_by, next_at, last_at, last_report, created_at, updated_at`

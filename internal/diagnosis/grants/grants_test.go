@@ -164,6 +164,25 @@ func TestGrants(t *testing.T) {
 	})
 }
 
+func TestErase(t *testing.T) {
+	each(t, func(h *house) {
+		t := h.t
+		h.exec(`INSERT INTO workspaces (id, organization_id, slug, name, is_default, status, runtime, tier, created_at, updated_at) VALUES ($1, $2, 'w', 'W', FALSE, 'online', 'builtin', 1, 0, 0)`, h.server.Workspace, h.server.Organization)
+		h.exec(`INSERT INTO services (id, organization_id, slug, name, description, version, private, transport, header_names, era, timeout_ms, config_scope, capabilities, price, read_price, charge_rejected, revision, created_at, updated_at)
+			VALUES ('svc_1', $1, 's', 'S', '', '1', TRUE, 'http', '[]', 'auto', 1, 'organization', '[]', 0, 0, TRUE, 1, 0, 0)`, h.server.Organization)
+		h.exec(`INSERT INTO servers (id, organization_id, workspace_id, service_id, slug, name, enabled, revision, created_at, updated_at) VALUES ($1, $2, $3, 'svc_1', 's', 'S', TRUE, 1, 0, 0)`, h.server.ID, h.server.Organization, h.server.Workspace)
+		tokens := h.tokens()
+		h.bring(h.ann, tokens)
+		before, _ := sent(t, h.binder, h.server, h.ann)
+		testkit.Equal(t, before, "Bearer "+tokens.Access)
+		for _, workspace := range []string{id.New("ws"), h.server.Workspace} {
+			testkit.Must0(t, h.store.Tx(t.Context(), func(tx *db.Tx) error { return h.Erase(t.Context(), tx, h.server.Organization, workspace) }))
+		}
+		after, _ := sent(t, h.binder, h.server, h.ann)
+		testkit.Equal(t, after, "Bearer configured")
+	})
+}
+
 func TestGrantsAreSealed(t *testing.T) {
 	h := newHouse(t, testkit.SQLite(t))
 	tokens := h.tokens()

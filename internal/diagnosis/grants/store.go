@@ -116,3 +116,15 @@ func remove(ctx context.Context, tx *db.Tx, k key) (int64, error) {
 	tx.Changed(changed, k.place())
 	return db.Exec(ctx, tx, `DELETE FROM upstream_grants WHERE organization_id = $1 AND user_id = $2 AND server_id = $3`, k.organization, k.user, k.server)
 }
+
+// Erase forgets every grant for a workspace's servers, in the caller's
+// transaction: a workspace that is erased keeps no credential.
+func (s *Service) Erase(ctx context.Context, tx *db.Tx, organization, workspace string) error {
+	gone, err := db.All(ctx, tx, func(k *key) []any { return []any{&k.organization, &k.user, &k.server} }, `DELETE FROM upstream_grants
+		WHERE organization_id = $1 AND server_id IN (SELECT id FROM servers WHERE organization_id = $1 AND workspace_id = $2)
+		RETURNING organization_id, user_id, server_id`, organization, workspace)
+	for _, k := range gone {
+		tx.Changed(changed, k.place())
+	}
+	return err
+}
