@@ -25,13 +25,33 @@ var bodies = map[string]string{
 	"adminTopUp":            `{"amount":1000,"reason":"invoice 2026-17"}`,
 	"adminSavePlan":         `{"name":"Team","users":20,"services":50,"requestsPerDay":100000,"ratePerMinute":600,"burst":100,"monthlyCredits":5000}`,
 	"adminSetPlan":          `{"plan":"free"}`,
+	"setAllowlist":          `{"plugins":["weather"],"enabledBy":"Ada Lovelace"}`,
+	"adminAddEntry":         `{"npm":"@acme/mcp-notes@1.2.3"}`,
+	"adminEnableEntry":      `{"price":2}`,
+	"createWorkspace":       `{"name":"Research","role":"analyst"}`,
+	"updateWorkspace":       `{"description":"Reads papers","instructions":"Name your sources."}`,
+	"pauseWorkspace":        `{"reason":"the project rests"}`,
+	"setOrganizationSecret": `{"value":"SECRET"}`,
+	"setWorkspaceSecret":    `{"value":"SECRET"}`,
+	"setBudget":             `{"budgetLimits":{"daily":500,"monthly":5000}}`,
+	"importTemplate":        `{"name":"analyst","files":{"template.yaml":"name: Analyst\nrole: analyst\n","instructions.md":"Name your sources."}}`,
+	"importOrganization":    `{"template":{"name":"Team","workspaces":[{"name":"Analyst","role":"analyst"}]},"dryRun":true}`,
+	"importBundle":          `{"bundle":{},"dryRun":true}`,
+	"setSchedule":           `{"cron":"0 6 * * *"}`,
+}
+
+// headers are what an example sends beside the required ones.
+var headers = map[string]string{
+	"removeWorkspace": "X-Confirm-Name: Research",
 }
 
 // Unused returns examples whose operation is not among the given ones.
 func Unused(operations map[string]bool) (ids []string) {
-	for id := range bodies {
-		if !operations[id] {
-			ids = append(ids, id)
+	for _, examples := range []map[string]string{bodies, headers} {
+		for id := range examples {
+			if !operations[id] {
+				ids = append(ids, id)
+			}
 		}
 	}
 	return ids

@@ -29,6 +29,9 @@ func Curl(o *spec.Operation) string {
 			fmt.Fprintf(&b, " \\\n  -H '%s: %v'", p.Name, spec.Sample(p.Schema, p.Name, false))
 		}
 	}
+	if h, ok := headers[o.ID]; ok {
+		fmt.Fprintf(&b, " \\\n  -H '%s'", h)
+	}
 	if o.Body != nil && o.BodyType == "application/json" {
 		fmt.Fprintf(&b, " \\\n  -H 'Content-Type: application/json' \\\n  -d '%s'", strings.ReplaceAll(sampleBody(o), "'", `'\''`))
 	} else if o.Body != nil {
