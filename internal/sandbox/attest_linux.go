@@ -53,12 +53,15 @@ func (l *Launcher) attest(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	defer bait.close()
-	ctx, cancel := context.WithTimeout(ctx, helper.LaunchTimeout)
+	limited, cancel := context.WithTimeout(ctx, helper.LaunchTimeout)
 	defer cancel()
-	inside, outside, err := l.probe(ctx, dir, bait)
+	inside, outside, err := l.probe(limited, dir, bait)
 	if err != nil {
 		if ctx.Err() != nil {
 			return Report{}, err
+		}
+		if limited.Err() != nil {
+			return reportOf([]Wall{{Name: WallStart, Detail: fmt.Sprintf("the child that tries the walls did not report within %s", helper.LaunchTimeout)}}), nil
 		}
 		return reportOf([]Wall{{Name: WallStart, Detail: fault.Of(err).Message + hint(err)}}), nil
 	}
