@@ -2,11 +2,16 @@ package stdio
 
 import (
 	"strconv"
+	"sync/atomic"
 
 	"headgate/internal/mcp"
 )
 
-const maxEvents = 256 // that wait for one reader; more are dropped, answers and questions never
+const (
+	maxEvents = 256       // that wait for one reader; more are dropped, and questions refused
+	maxQueued = 64 << 20  // bytes that wait for all readers of a child together
+	maxNews   = 256 << 10 // of one message outside of calls
+)
 
 // call is a request under way at a child.
 type call struct {
@@ -20,10 +25,11 @@ type call struct {
 
 	answer chan *reply // of one
 	events chan []byte
+	queued *atomic.Int64 // bytes that wait for readers, over all calls of the connection
 }
 
 func newCall(method string) *call {
-	return &call{method: method, level: silent, answer: make(chan *reply, 1), events: make(chan []byte, maxEvents)}
+	return &call{method: method, level: silent, answer: make(chan *reply, 1), events: make(chan []byte, maxEvents), queued: new(atomic.Int64)}
 }
 
 // reply is a child's answer.
@@ -63,13 +69,27 @@ func works(method string) bool {
 
 // push hands a message to the caller, unless too many wait for it.
 func (k *call) push(message []byte) bool {
+	if k.queued.Add(int64(len(message))) <= maxQueued {
+		select {
+		case k.events <- message:
+			return true
+		default:
+		}
+	}
+	k.queued.Add(-int64(len(message)))
+	return false
+}
+
+// pushNews is push for what a subscription brings, which is bounded by itself.
+func (k *call) pushNews(message []byte) {
 	select {
 	case k.events <- message:
-		return true
 	default:
-		return false
 	}
 }
+
+// took counts a message that its reader has taken.
+func (k *call) took(message []byte) { k.queued.Add(-int64(len(message))) }
 
 // idOf reads an id or token that we gave.
 func idOf(b []byte, v mcp.Span) (uint64, bool) {

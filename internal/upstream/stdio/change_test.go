@@ -126,3 +126,20 @@ func setPrice(ctx context.Context, c *catalog.Catalog, by *access.Principal, ser
 	_, err := c.SetPrices(ctx, by, service, catalog.PriceChange{Default: &price})
 	return err
 }
+
+// TestOldVersionsStayDown: the hub keeps what it has opened of a server's old
+// version for a while, and its streams try again.
+func TestOldVersionsStayDown(t *testing.T) {
+	store := testkit.SQLite(t)
+	w := world.New(t, store, world.Options{})
+	h := newHouse(t, func(o *stdio.Options) { o.Resolver = w.Resolver })
+	owner := w.Tenant("owner")
+	ws := testkit.Must(w.Workspaces.Default(t.Context(), owner.Organization.ID))(t)
+	s := server("legacy")
+	s.Organization, s.Workspace = owner.Organization.ID, ws.ID // a server that the store does not know
+	_, err := h.hub.Exchange(t.Context(), request(s, mcp.LatestLegacy, "1", "echo", `{}`), nil)
+	testkit.Fault(t, err, "upstream.failed")
+	if n := len(h.host.PIDs(s.Key())); n != 0 || h.host.Stats().Programs != 0 {
+		t.Errorf("%d processes, %+v", n, h.host.Stats())
+	}
+}

@@ -169,6 +169,16 @@ func (s *rawServer) call(m *rawMessage) {
 	case "log":
 		s.line(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":%q,"data":"a line"}}`, args["level"])
 		s.text(m.ID, "logged")
+	case "flood":
+		fmt.Fprintln(os.Stderr, "flooding")
+		big := strings.Repeat("x", 1<<20)
+		for i := 0; ; i++ {
+			text := "small"
+			if i%100 == 0 {
+				text = big
+			}
+			s.line(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%q}}`, text)
+		}
 	case "exit":
 		os.Exit(5)
 	case "junk":

@@ -37,6 +37,8 @@ type conn struct {
 	next  uint64
 	asks  map[string]*session // who is to answer, by the child's id
 
+	queued    atomic.Int64
+	pace      pace
 	junk      int
 	live      bool      // given to callers; guarded by program.mu, like the next three
 	stopping  bool      // by us
@@ -115,7 +117,7 @@ func (c *conn) add(k *call) error {
 		return errMany
 	}
 	c.next++
-	k.id = c.next
+	k.id, k.queued = c.next, &c.queued
 	c.calls[k.id] = k
 	return nil
 }
@@ -231,8 +233,10 @@ func (c *conn) take(line []byte, e *mcp.Envelope) bool {
 	}
 	switch e.Kind {
 	case mcp.Request:
+		c.pace.keep()
 		c.question(line, e)
 	case mcp.Notification:
+		c.pace.keep()
 		c.notified(line, e)
 	default:
 		if id, ok := idOf(line, e.ID); ok {
@@ -240,6 +244,28 @@ func (c *conn) take(line []byte, e *mcp.Envelope) bool {
 		}
 	}
 	return true
+}
+
+// pace slows a child down that says more of its own accord than anybody could
+// read: it waits at its pipe, and costs the others nothing.
+type pace struct {
+	since time.Time
+	count int
+}
+
+const (
+	paceWindow = 100 * time.Millisecond
+	paceCount  = 1000
+)
+
+func (p *pace) keep() {
+	if p.count++; p.count < paceCount {
+		return
+	}
+	if left := paceWindow - time.Since(p.since); left > 0 {
+		time.Sleep(left)
+	}
+	p.since, p.count = time.Now(), 0
 }
 
 // answer gives a reply to the call with our id, if somebody still waits.

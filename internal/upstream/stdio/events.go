@@ -176,8 +176,8 @@ func (c *conn) subscribed(line []byte, e *mcp.Envelope) {
 	c.mu.Lock()
 	k := c.calls[id]
 	c.mu.Unlock()
-	if k != nil && k.listen {
-		k.push(mcp.Splice(nil, line, mcp.Edit{Span: e.SubscriptionID, With: k.rawID}))
+	if k != nil && k.listen && len(line) <= maxNews {
+		k.pushNews(mcp.Splice(nil, line, mcp.Edit{Span: e.SubscriptionID, With: k.rawID}))
 	}
 }
 

@@ -203,12 +203,24 @@ type handle struct {
 
 // ServeHTTP implements http.Handler.
 func (d *handle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := d.host.program(d.key, d.server, d.binding)
+	p := d.host.current(r.Context(), d)
 	if p == nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	p.ServeHTTP(w, r)
+}
+
+// current is the program of a handle; nil for a version or for credentials that
+// are no longer in force: whoever still listens to those must not start them.
+func (h *Host) current(ctx context.Context, d *handle) *program {
+	h.mu.RLock()
+	p := h.programs[d.key]
+	h.mu.RUnlock()
+	if p == nil && (h.opts.Resolver == nil || h.holds(ctx, newProgram(h, d.key, d.server, d.binding))) {
+		p = h.program(d.key, d.server, d.binding)
+	}
+	return p
 }
 
 // program finds or makes a program; nil once the host has closed.

@@ -215,6 +215,7 @@ func (x *exchange) relay(k *call) {
 	for {
 		select {
 		case m := <-k.events:
+			k.took(m)
 			x.event(m)
 		case r := <-k.answer:
 			x.finish(k, r)
@@ -243,6 +244,7 @@ func (x *exchange) finish(k *call, r *reply) {
 	for {
 		select {
 		case m := <-k.events:
+			k.took(m)
 			x.event(m)
 			continue
 		default:

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -371,4 +372,32 @@ func TestRequiredLevel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFloods: a child that says what nobody asked for is slowed down, and what
+// nobody reads is not kept.
+func TestFloods(t *testing.T) {
+	h := newHouse(t)
+	s, other := server("legacy"), server("legacy")
+	h.say(other, "echo", `{}`)
+	ctx, leave := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = h.hub.Exchange(ctx, request(s, mcp.LatestLegacy, "1", "flood", `{}`), nil)
+	}()
+	h.logged(s, "flooding")
+	for range 20 {
+		began := time.Now()
+		if got := h.say(other, "echo", `{"text":"x"}`); got != "x" || time.Since(began) > 2*time.Second {
+			t.Fatalf("the neighbour waited %s for %q", time.Since(began), got)
+		}
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapInuse > 300<<20 {
+		t.Errorf("%d MiB in use", m.HeapInuse>>20)
+	}
+	leave()
+	<-done
 }

@@ -46,7 +46,7 @@ func (s *session) touch(now time.Time) { s.used.Store(now.Unix()) }
 func (s *session) push(message []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stream == nil {
+	if s.stream == nil || len(message) > maxNews {
 		return false
 	}
 	select {
