@@ -30,6 +30,7 @@ import (
 	"headgate/internal/netguard"
 	"headgate/internal/quota"
 	"headgate/internal/rest"
+	"headgate/internal/rest/diagnostics"
 	"headgate/internal/rest/replay"
 	"headgate/internal/seal"
 	"headgate/internal/server"
@@ -213,7 +214,7 @@ func (a *App) build(ctx context.Context) (err error) {
 		committer.Blind()
 	}
 	a.Eras = eras.New(a.Hub, a.Keys, a.Now)
-	a.Diagnosis = diagnosis.New(diagnosis.Options{Store: a.Store, Guard: a.Guard, Hub: a.Hub, Binder: binder, Resolver: a.Resolver, Granted: a.Grants.Granted, Now: a.Now, Log: a.Log})
+	a.Diagnosis = diagnosis.New(diagnosis.Options{Store: a.Store, Guard: a.Guard, Hub: a.Hub, Binder: binder, Resolver: a.Resolver, Granted: a.Grants.Granted, RunAs: diagnostics.Author(a.Tenancy), Now: a.Now, Log: a.Log})
 	a.Diagnosis.Register(a.Jobs)
 	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: committer, Bodies: a.Bodies, Upstream: a.Eras,
 		Limiter: a.Limiter, Daily: a.Daily, Budgets: a.Budgets, Terms: a.terms, Value: a.Settings.CreditValue, Now: a.Now, Log: a.Log})

@@ -16,6 +16,7 @@ import (
 	"headgate/internal/seal"
 	"headgate/internal/settings"
 	"headgate/internal/template"
+	"headgate/internal/workspace"
 )
 
 // Manage is what operates an organization's workspaces.
@@ -36,6 +37,7 @@ func (a *App) buildManage() {
 	a.Checkpoints = checkpoints(a.Settings, a.Keys, a.Now)
 	a.Workspaces.OnStart(a.Templates.Look)
 	a.Workspaces.OnRestart(a.Catalog.WorkspaceRestarted)
+	a.Workspaces.OnRemove(a.forget) // before the catalog's: it reads the servers
 	a.Workspaces.OnRemove(a.Catalog.WorkspaceRemoved)
 	a.Workspaces.OnRemove(a.Vault.WorkspaceRemoved)
 	a.Workspaces.OnRemove(a.Budgets.WorkspaceRemoved)
@@ -130,4 +132,18 @@ func verifyAudit(ctx context.Context, store *db.Store, c *activity.Checkpoints, 
 		fmt.Fprintf(out, "%s: NOT SOUND at event %d: %s\n", v.Tenant, v.BadSeq, v.Problem)
 	}
 	return sound, nil
+}
+
+// forget takes what diagnosis keeps of a removed workspace: tokens people
+// brought when it is erased, reports and schedules when it is purged.
+func (a *App) forget(ctx context.Context, tx *db.Tx, w workspace.Workspace, r workspace.Removal) error {
+	if r.Erase || r.Purge {
+		if err := a.Grants.Erase(ctx, tx, w.Organization, w.ID); err != nil {
+			return err
+		}
+	}
+	if r.Purge {
+		return a.Diagnosis.Purge(ctx, tx, w.Organization, w.ID)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -43,17 +44,32 @@ func (a *App) buildPrograms() error {
 	return nil
 }
 
-// runPrograms looks after the programs until the context ends, and installs
-// what is enabled and missing on this machine.
+// runPrograms looks after the programs until the context ends.
 func (a *App) runPrograms(ctx context.Context) error {
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	beside.Go(func() {
-		if err := a.Launch.Restore(ctx); err != nil && ctx.Err() == nil {
-			a.Log.Warn("an enabled catalog entry is not installed here", "error", err)
-		}
-	})
+	beside.Go(func() { a.tidyPrograms(ctx) })
 	return a.Programs.Run(ctx)
+}
+
+// tidyPrograms installs what is enabled and missing on this machine, says so
+// when programs are on offer and may not be started here, and cleans up after
+// servers that are gone.
+func (a *App) tidyPrograms(ctx context.Context) {
+	for first := true; ; first = false {
+		offered, err := a.Launch.Restore(ctx)
+		if err == nil && first && offered > 0 {
+			err = a.Programs.Ready(ctx)
+		}
+		if err = errors.Join(err, a.Launch.Sweep(ctx)); err != nil && ctx.Err() == nil {
+			a.Log.Warn("not every stdio server on offer can be started here", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Hour):
+		}
+	}
 }
 
 // closePrograms ends every child; none is left when it returns.
