@@ -43,6 +43,7 @@ func (g *Gateway) initialize(x *exchange) {
 		x.fail(err)
 		return
 	}
+	g.lists.warm(x.r.Context(), x.ep)
 	d := g.describe(x.r.Context(), x.ep, mcp.Legacy)
 	out := append([]byte(`{"protocolVersion":"`), x.rev...)
 	out = append(out, `","capabilities":`...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headgate/internal/access"
@@ -15,9 +16,9 @@ import (
 )
 
 const (
-	listWait  = 2 * time.Second        // for servers nobody has listed yet
-	listGrace = 150 * time.Millisecond // for the rest, once the first have answered
-	maxLists  = 4096                   // merged lists kept
+	listWait = time.Second      // for servers that have not been listed before
+	lateWait = 30 * time.Second // for clients to be told of those that were late
+	maxLists = 4096             // merged lists kept
 )
 
 // lists keeps merged lists as the bytes they are answered with.
@@ -25,9 +26,10 @@ type lists struct {
 	g    *Gateway
 	mu   sync.RWMutex
 	kept map[listKey]*list
+	late map[string]bool // servers that did not answer in time, until they do
 }
 
-func (l *lists) init(g *Gateway) { l.g, l.kept = g, map[listKey]*list{} }
+func (l *lists) init(g *Gateway) { l.g, l.kept, l.late = g, map[listKey]*list{}, map[string]bool{} }
 
 // listKey says what a list depends on: the URL and the credential. What the
 // servers listed is compared as well.
@@ -86,48 +88,95 @@ func (l *lists) current(ctx context.Context, ep endpoint, kept *list) bool {
 	return i == len(kept.sources)
 }
 
-// gather asks every server of the endpoint at once.
+// gather asks every server of the endpoint at once. One that was late before is
+// not waited for again; when its list comes, clients that listen are told.
 func (l *lists) gather(ctx context.Context, ep endpoint, kind upstream.ListKind) []source {
 	servers := slices.DeleteFunc(slices.Clone(ep.servers()), func(s *catalog.Server) bool { return !s.Enabled })
 	out := make([]source, len(servers))
-	type answer struct {
-		i int
-		source
-	}
 	answers := make(chan answer, len(servers))
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), listWait)
+	over := new(atomic.Bool)
 	waiting := 0
 	for i, s := range servers {
-		if listing := l.g.Hub.Kept(ctx, s, ep.by, kind); listing != nil {
-			out[i] = source{server: s, listing: listing}
+		out[i] = source{server: s, listing: l.g.Hub.Kept(ctx, s, ep.by, kind)}
+		if out[i].listing != nil {
 			continue
 		}
-		out[i] = source{server: s, reason: "slow"}
-		waiting++
-		go func() { answers <- answer{i, l.ask(ctx, s, ep.by, kind)} }()
+		out[i].reason = "slow"
+		late := l.isLate(s)
+		if !late {
+			waiting++
+		}
+		go func() { // it may outlive this call
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lateWait)
+			defer cancel()
+			a := answer{i, late, l.ask(ctx, s, ep.by, kind)}
+			if a.reason != "slow" {
+				l.setLate(s, false)
+			}
+			if answers <- a; over.Load() && a.listing != nil {
+				l.g.streams.changed(ep.workspace.ID, s, kind)
+			}
+		}()
 	}
-	if waiting == 0 {
-		cancel()
-		return out
-	}
-	// The goroutines may outlive this call: their servers' lists still land in memory.
-	time.AfterFunc(listWait, cancel)
-	start, first := time.Now(), listWait
-	if waiting < len(servers) {
-		first = listGrace
-	}
-	wait := time.NewTimer(first)
+	wait := time.NewTimer(listWait)
 	defer wait.Stop()
-	for range waiting {
+	defer over.Store(true)
+	for waiting > 0 {
 		select {
 		case a := <-answers:
-			out[a.i] = a.source
-			wait.Reset(min(listWait-time.Since(start), max(listGrace, 3*time.Since(start))))
+			if out[a.i] = a.source; !a.late {
+				waiting--
+			}
 		case <-wait.C:
+			for _, s := range out {
+				if s.reason == "slow" {
+					l.setLate(s.server, true)
+				}
+			}
 			return out
 		}
 	}
 	return out
+}
+
+// answer is what one server of several has listed.
+type answer struct {
+	i    int
+	late bool
+	source
+}
+
+func (l *lists) isLate(s *catalog.Server) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.late[s.Key()]
+}
+
+func (l *lists) setLate(s *catalog.Server, late bool) {
+	if late == l.isLate(s) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !late:
+		delete(l.late, s.Key())
+	case len(l.late) < maxLists:
+		l.late[s.Key()] = true
+	}
+}
+
+// warm begins to list what a new client will ask for.
+func (l *lists) warm(ctx context.Context, ep endpoint) {
+	for _, s := range ep.servers() {
+		if s.Enabled && l.g.Hub.Kept(ctx, s, ep.by, upstream.Tools) == nil && !l.isLate(s) {
+			go func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lateWait)
+				defer cancel()
+				_, _ = l.g.Hub.List(ctx, s, ep.by, upstream.Tools) // for the list it leaves in memory
+			}()
+		}
+	}
 }
 
 func (l *lists) ask(ctx context.Context, s *catalog.Server, by *access.Principal, kind upstream.ListKind) source {

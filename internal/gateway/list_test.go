@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -140,7 +142,7 @@ func TestLists(t *testing.T) {
 		l := h.tools("/mcp", "")
 		var old listing
 		decode(t, s.call("tools/list", `{}`).result(t), &old)
-		if took := time.Since(start); took > 1500*time.Millisecond {
+		if took := time.Since(start); took > 1500*time.Millisecond { // the first list waits a second, for servers nobody knows yet
 			t.Errorf("took %s", took)
 		}
 		for _, l := range []listing{l, old} {
@@ -151,6 +153,27 @@ func TestLists(t *testing.T) {
 		if *l.TTLMs > 5000 {
 			t.Errorf("an incomplete list may be kept for %d ms", *l.TTLMs)
 		}
+	})
+	t.Run("a server that comes late is told of", func(t *testing.T) {
+		h := newHouse(t)
+		up := testkit.Must(rawmcp.Listen(rawmcp.Options{Era: rawmcp.Legacy}))(t)
+		t.Cleanup(up.Close)
+		ready := make(chan struct{})
+		proxy := httputil.NewSingleHostReverseProxy(testkit.Must(url.Parse("http://" + up.Addr()))(t))
+		late := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-ready
+			proxy.ServeHTTP(w, r)
+		}))
+		t.Cleanup(func() { late.CloseClientConnections(); late.Close() })
+		h.serve("late", late.URL+"/mcp")
+		h.raw("raw", rawmcp.Options{})
+		stream := h.initialize("/mcp", "2025-11-25", `{}`).listen()
+		if l := h.tools("/mcp", ""); len(l.Meta.Missing) != 1 {
+			t.Errorf("%+v", l.Meta)
+		}
+		close(ready)
+		testkit.Equal(t, stream.want().Method, mcp.NotifyToolsChanged)
+		eventually(t, "it is in the list", func() bool { return slices.Contains(h.tools("/mcp", "").names(), "late_echo") })
 	})
 	t.Run("a modern list says how long it keeps and for whom; a legacy one does not", func(t *testing.T) {
 		h := newHouse(t)

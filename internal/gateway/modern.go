@@ -63,6 +63,7 @@ func (g *Gateway) info() []byte {
 
 // discover says what the endpoint is and which revisions it speaks.
 func (g *Gateway) discover(x *exchange) {
+	g.lists.warm(x.r.Context(), x.ep)
 	d := g.describe(x.r.Context(), x.ep, mcp.Modern)
 	out := []byte(`{"supportedVersions":[`)
 	for i, rev := range revisions() {

@@ -149,7 +149,7 @@ func (ss *sessions) revive(by *access.Principal, id string) (*session, error) {
 	if len(id) > maxSessionID {
 		return nil, errSession
 	}
-	blob, err := base64.RawURLEncoding.DecodeString(id)
+	blob, err := base64.RawURLEncoding.Strict().DecodeString(id)
 	if err != nil {
 		return nil, errSession
 	}

@@ -55,12 +55,7 @@ func TestRequestState(t *testing.T) {
 		for i := range len(state) {
 			b := []byte(state)
 			b[i] = map[bool]byte{true: 'B', false: 'A'}[b[i] == 'A']
-			if i == len(state)-1 {
-				b[i] = '_' // the last character has bits that mean nothing
-			}
-			if string(b) != state {
-				bad(t, h.retry(string(b), "x", `{"a":1}`, ""))
-			}
+			bad(t, h.retry(string(b), "x", `{"a":1}`, ""))
 		}
 		bad(t, h.retry("", "x", `{"a":1}`, ""))
 		bad(t, h.retry(strings.Repeat("A", 5000), "x", `{"a":1}`, ""))

@@ -211,11 +211,16 @@ func (st *stream) refresh(ctx context.Context, now time.Time) {
 		return
 	}
 	for _, method := range []string{mcp.NotifyToolsChanged, mcp.NotifyPromptsChanged, mcp.NotifyResourcesChanged} {
-		message := mcp.AppendRequest(nil, nil, method, nil)
-		var e mcp.Envelope
-		if mcp.ScanReply(message, &e, mcp.Limits{}) == nil {
-			st.pass(message, &e)
-		}
+		st.tell(method)
+	}
+}
+
+// tell queues a notification of our own.
+func (st *stream) tell(method string) {
+	message := mcp.AppendRequest(nil, nil, method, nil)
+	var e mcp.Envelope
+	if mcp.ScanReply(message, &e, mcp.Limits{}) == nil {
+		st.pass(message, &e)
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"headgate/internal/catalog"
 	"headgate/internal/mcp"
+	"headgate/internal/upstream"
 )
 
 const (
@@ -54,6 +56,20 @@ func (all *streams) refresh(ctx context.Context) {
 	now := time.Now()
 	for _, st := range list {
 		st.refresh(ctx, now)
+	}
+}
+
+// changed tells clients that the list of a server has come that was missing
+// from theirs.
+func (all *streams) changed(workspace string, server *catalog.Server, kind upstream.ListKind) {
+	method := map[upstream.ListKind]string{upstream.Tools: mcp.NotifyToolsChanged, upstream.Prompts: mcp.NotifyPromptsChanged,
+		upstream.Resources: mcp.NotifyResourcesChanged, upstream.Templates: mcp.NotifyResourcesChanged}[kind]
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for st := range all.open {
+		if st.ep.workspace.ID == workspace && (st.ep.server == nil || st.ep.server.Key() == server.Key()) {
+			st.tell(method)
+		}
 	}
 }
 

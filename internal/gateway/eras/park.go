@@ -284,7 +284,7 @@ func (d *descent) open() (*parked, error) {
 	if err != nil || len(text) > 4096 {
 		return nil, ErrState
 	}
-	blob, err := base64.RawURLEncoding.DecodeString(text)
+	blob, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return nil, ErrState
 	}
