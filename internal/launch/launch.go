@@ -329,18 +329,21 @@ func (s *Service) Try(ctx context.Context, by *access.Principal, name string, co
 }
 
 // Restore installs what is enabled and not on this machine: its operator has
-// decided, perhaps on another replica.
-func (s *Service) Restore(ctx context.Context) error {
+// decided, perhaps on another replica. It returns how many are enabled.
+func (s *Service) Restore(ctx context.Context) (enabled int, err error) {
 	by := &access.Principal{Kind: access.System}
-	if enabled, err := s.services(ctx, by); err != nil || len(enabled) == 0 {
-		return err
+	if services, err := s.services(ctx, by); err != nil || len(services) == 0 {
+		return 0, err
 	}
 	all, err := s.List(ctx, by)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var errs []error
 	for _, o := range all {
+		if o.Service != nil {
+			enabled++
+		}
 		if o.Service == nil || o.Installed || o.Outdated {
 			continue
 		}
@@ -350,7 +353,7 @@ func (s *Service) Restore(ctx context.Context) error {
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return enabled, errors.Join(errs...)
 }
 
 func names[T any](m map[string]T) string { return strings.Join(slices.Sorted(maps.Keys(m)), ", ") }

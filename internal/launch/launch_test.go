@@ -341,6 +341,29 @@ func TestShippedEntriesMustBeRight(t *testing.T) {
 	}
 }
 
+func TestSweep(t *testing.T) {
+	h := newHouse(t, testkit.SQLite(t))
+	ctx := t.Context()
+	kept, gone := h.offered(t, []byte(grep)), h.offered(t, []byte(strings.Replace(grep, "name: grep", "name: other", 1)))
+	keeps, goes := testkit.Must(h.spec(t, kept))(t).WorkDir, testkit.Must(h.spec(t, gone))(t).WorkDir
+	trial := filepath.Join(h.data, "stdio", "trial-1")
+	testkit.Must0(t, os.MkdirAll(trial, 0o700))
+	testkit.Must0(t, h.catalog.DeleteServer(ctx, h.tenant, gone.ID))
+	exists := func(dir string) bool { _, err := os.Stat(dir); return err == nil }
+	testkit.Must0(t, h.Sweep(ctx))
+	if !exists(keeps) || !exists(goes) || !exists(trial) {
+		t.Fatal("something fresh was removed")
+	}
+	past := time.Now().Add(-2 * time.Hour)
+	for _, dir := range []string{filepath.Dir(keeps), filepath.Dir(goes), trial} {
+		testkit.Must0(t, os.Chtimes(dir, past, past))
+	}
+	testkit.Must0(t, h.Sweep(ctx))
+	if !exists(keeps) || exists(goes) || exists(trial) {
+		t.Errorf("kept %t, gone %t, trial %t", exists(keeps), exists(goes), exists(trial))
+	}
+}
+
 func TestInstall(t *testing.T) {
 	if testing.Short() {
 		t.Skip("installs from npm")

@@ -85,5 +85,5 @@ func makeTemp(parent string) (string, error) {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", err
 	}
-	return os.MkdirTemp(parent, "trial-")
+	return os.MkdirTemp(parent, trialPrefix)
 }

@@ -121,7 +121,7 @@ func (a *api) show(ctx context.Context, d *catalog.ServerDetail) (serverRow, err
 		timeout = d.Service.Timeout
 	}
 	r := serverRow{ID: d.ID, Slug: d.Slug, Name: d.Name, WorkspaceID: d.Workspace, ServiceID: d.Service.ID, Enabled: d.Enabled, IsConfigured: d.Service.Configured,
-		Transport: string(d.Service.Transport), Era: string(d.Service.Era), TimeoutMs: timeout.Milliseconds(), ToolTimeouts: map[string]int64{}, Programs: a.programsOf(d),
+		Transport: string(d.Service.Transport), Era: string(d.Service.Era), TimeoutMs: timeout.Milliseconds(), ToolTimeouts: map[string]int64{}, Programs: a.programsOf(ctx, d),
 		CreatedAt: rest.At(d.CreatedAt), UpdatedAt: rest.At(d.UpdatedAt)}
 	if d.Service.Organization == d.Organization {
 		r.URL, r.HeaderNames = d.Service.URL, d.Service.HeaderNames

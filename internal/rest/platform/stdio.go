@@ -130,7 +130,7 @@ type sandboxData struct {
 // programRow is one program of a stdio server, in a server's row.
 type programRow struct {
 	UserID     string    `json:"userId,omitempty" doc:"Whose it is; absent when the organization shares it."`
-	State      string    `json:"state" enum:"asleep,starting,running,resting"`
+	State      string    `json:"state" enum:"asleep,starting,running,resting,off" doc:"off: this host gives fewer walls than are required."`
 	Since      rest.Time `json:"since" nullable:"true"`
 	Era        string    `json:"era,omitempty"`
 	Revision   string    `json:"revision,omitempty"`
@@ -296,9 +296,12 @@ func (a *api) getServerLogs(ctx context.Context, in *ByServer) (*rest.OK[stdioLi
 }
 
 // programsOf shows the programs of a stdio server; none for any other.
-func (a *api) programsOf(d *catalog.ServerDetail) []programRow {
+func (a *api) programsOf(ctx context.Context, d *catalog.ServerDetail) []programRow {
 	if d.Service.Transport != catalog.Stdio || a.Programs == nil {
 		return nil
+	}
+	if f := fault.Of(a.Programs.Ready(ctx)); f != nil {
+		return []programRow{{State: "off", Code: f.Code, Message: f.Message}}
 	}
 	var list []programRow
 	for _, s := range a.Programs.Status(d.ID) {

@@ -80,12 +80,13 @@ func files(list []string) string {
 // connect goes to addresses: tcp:host:port, unix:path, abstract:name.
 func connect(list []string) string {
 	var b strings.Builder
+	dialer := net.Dialer{Timeout: time.Second}
 	for _, a := range list {
 		network, address, _ := strings.Cut(a, ":")
 		if network == "abstract" {
 			network, address = "unix", "@"+address
 		}
-		c, err := net.DialTimeout(network, address, time.Second)
+		c, err := dialer.Dial(network, address)
 		if err == nil {
 			c.Close()
 			fmt.Fprintf(&b, "CONNECTED %s\n", a)
