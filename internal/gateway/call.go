@@ -49,7 +49,11 @@ func (g *Gateway) call(x *exchange) {
 		return
 	}
 	defer a.Release()
-	x.to.answer(x.status(a), a.Body)
+	body := a.Body
+	if a.Envelope.ResultType == mcp.ResultTask {
+		body = x.handled(a, server)
+	}
+	x.to.answer(x.status(a), body)
 }
 
 // relay sends a request that is no call and gives its answer back; it reports

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,6 +34,7 @@ type list struct {
 	kind    upstream.ListKind
 	sources []source
 	index   map[string]place
+	views   map[string]*catalog.Server // MCP Apps: resources that tools are shown in, by URI
 	pages   []page
 	digest  string // of the names in it, the same on every replica
 	made    time.Time
@@ -61,7 +63,7 @@ type merging struct {
 // get their server's name before their own; URIs are never rewritten, so the
 // oldest server that offers one owns it and later ones are named.
 func (l *lists) merge(ep endpoint, kind upstream.ListKind, sources []source) *list {
-	m := merging{list: &list{kind: kind, sources: sources, index: map[string]place{}, made: l.g.Now()}, ep: ep, ttl: time.Hour}
+	m := merging{list: &list{kind: kind, sources: sources, index: map[string]place{}, views: map[string]*catalog.Server{}, made: l.g.Now()}, ep: ep, ttl: time.Hour}
 	for _, s := range sources {
 		m.take(s)
 	}
@@ -102,8 +104,26 @@ func (m *merging) take(s source) {
 			continue
 		}
 		m.index[shown] = place{s.server, key}
+		if uri := viewOf(raw); uri != "" && m.views[uri] == nil {
+			m.views[uri] = s.server
+		}
 		m.items = append(m.items, raw)
 	}
+}
+
+// viewOf returns the resource that a tool is shown in (MCP Apps), which servers
+// need not list; "" for none.
+func viewOf(tool []byte) string {
+	if !bytes.Contains(tool, []byte("ui://")) {
+		return ""
+	}
+	meta, _ := mcp.Get(tool, mcp.Root(tool), "_meta")
+	v, ok := mcp.Find(tool, meta, "ui", "resourceUri")
+	if !ok {
+		v, _ = mcp.Get(tool, meta, "ui/resourceUri") // as it was first written
+	}
+	uri, _ := mcp.String(tool, v)
+	return uri
 }
 
 // sum is the digest of the names in the list.

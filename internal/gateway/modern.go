@@ -2,11 +2,14 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"headgate/internal/gateway/eras"
 	"headgate/internal/mcp"
+	"headgate/internal/upstream"
 )
 
 // modern serves the methods only 2026-07-28 and later have.
@@ -16,6 +19,8 @@ func (g *Gateway) modern(x *exchange) {
 		g.discover(x)
 	case mcp.MethodSubscriptionsListen:
 		g.listen(x)
+	case mcp.MethodTasksGet, mcp.MethodTasksUpdate, mcp.MethodTasksCancel:
+		g.task(x)
 	default:
 		x.fail(errNoMethod)
 	}
@@ -41,6 +46,9 @@ const describeTime = 3 * time.Second
 func (g *Gateway) describe(ctx context.Context, ep endpoint, era mcp.Era) description {
 	d := description{capabilities: []byte(mergedCapabilities), info: g.info()}
 	if ep.server == nil {
+		if era == mcp.Modern {
+			d.capabilities = g.extended(ctx, ep)
+		}
 		return d
 	}
 	ctx, cancel := context.WithTimeout(ctx, describeTime)
@@ -54,6 +62,40 @@ func (g *Gateway) describe(ctx context.Context, ep endpoint, era mcp.Era) descri
 		d.capabilities = c
 	}
 	return d
+}
+
+// extended returns the merged capabilities with the extensions of the servers,
+// as far as they answer soon; of two with one extension the older one's
+// settings count.
+func (g *Gateway) extended(ctx context.Context, ep endpoint) []byte {
+	servers := ep.servers()
+	facts := make([]*upstream.Facts, len(servers))
+	ctx, cancel := context.WithTimeout(ctx, listWait)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		if s.Enabled && !g.lists.isLate(s) {
+			wg.Go(func() { facts[i], _ = g.Hub.Eras(ctx, s, ep.by, mcp.Modern) }) // nil when it does not answer
+		}
+	}
+	wg.Wait()
+	extensions := []byte(`{}`)
+	for _, f := range slices.Backward(facts) { // each goes to the front, the oldest last
+		if f == nil || f.Era != mcp.Modern {
+			continue
+		}
+		own, _ := mcp.Get(f.Capabilities, mcp.Root(f.Capabilities), "extensions")
+		for m := range mcp.Members(f.Capabilities, own) {
+			if key, err := mcp.String(f.Capabilities, m.Key); err == nil {
+				extensions = mcp.InsertMember(nil, extensions, mcp.Root(extensions), key, m.Value.Of(f.Capabilities))
+			}
+		}
+	}
+	all := []byte(mergedCapabilities)
+	if len(extensions) == len(`{}`) {
+		return all
+	}
+	return mcp.InsertMember(nil, all, mcp.Root(all), "extensions", extensions)
 }
 
 // info is our implementation, as serverInfo.

@@ -61,6 +61,9 @@ func (x *exchange) owner(uri string) (*catalog.Server, string, error) {
 			}
 		}
 	}
+	if s := x.g.lists.list(x.r.Context(), x.ep, upstream.Tools).views[uri]; s != nil {
+		return s, uri, nil
+	}
 	return nil, "", errResource
 }
 

@@ -132,6 +132,9 @@ func Capabilities(f *upstream.Facts, era mcp.Era) []byte {
 	return mcp.Splice(nil, f.Capabilities, edits...)
 }
 
+// The extensions that cross eras: those that change no messages.
+var carried = []string{"io.modelcontextprotocol/ui"}
+
 // narrowed returns of a client's capabilities those that both eras have and we
 // can carry across.
 func narrowed(capabilities []byte) []byte {
@@ -139,10 +142,33 @@ func narrowed(capabilities []byte) []byte {
 	if len(capabilities) == 0 {
 		return out
 	}
-	for _, key := range []string{"sampling", "roots", "elicitation"} { // each goes to the front
-		if v, ok := mcp.Get(capabilities, mcp.Root(capabilities), key); ok && capabilities[v.Start] == '{' {
-			out = mcp.InsertMember(nil, out, mcp.Root(out), key, v.Of(capabilities))
+	set := func(object []byte, key string, path ...string) []byte {
+		v, ok := mcp.Find(capabilities, mcp.Root(capabilities), path...)
+		if !ok || capabilities[v.Start] != '{' {
+			return object
 		}
+		return mcp.InsertMember(nil, object, mcp.Root(object), key, v.Of(capabilities))
+	}
+	extensions := []byte(`{}`)
+	for _, key := range carried {
+		extensions = set(extensions, key, "extensions", key)
+	}
+	if len(extensions) > len(`{}`) {
+		out = mcp.InsertMember(nil, out, mcp.Root(out), "extensions", extensions)
+	}
+	for _, key := range []string{"sampling", "roots", "elicitation"} { // each goes to the front
+		out = set(out, key, key)
 	}
 	return out
+}
+
+// askable reports whether a client with these capabilities may be asked for
+// anything.
+func askable(capabilities []byte) bool {
+	for _, key := range []string{"sampling", "roots", "elicitation"} {
+		if _, ok := mcp.Get(capabilities, mcp.Root(capabilities), key); ok {
+			return true
+		}
+	}
+	return false
 }

@@ -40,7 +40,7 @@ func (t *Translator) down(ctx context.Context, r *upstream.Request, f *upstream.
 	if err := d.translate(); err != nil {
 		return nil, err
 	}
-	if asks && len(d.sent.Client.Capabilities) > len("{}") {
+	if asks && askable(d.sent.Client.Capabilities) {
 		return d.converse(ctx)
 	}
 	a, err := t.hub.Exchange(ctx, &d.sent, d)
