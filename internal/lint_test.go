@@ -49,11 +49,7 @@ func elsewhere(allowed []string, path string) bool {
 // TestForbidden reads every file of ours that is no test.
 func TestForbidden(t *testing.T) {
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-<<<<<<< Updated upstream
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "zdeps") || strings.Contains(path, "testdata/") {
-=======
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "testdata/") || strings.HasPrefix(path, "zdeps") {
->>>>>>> Stashed changes
 			return err
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
