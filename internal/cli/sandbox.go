@@ -62,6 +62,9 @@ func checkHere(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
+	if err := sandbox.Harden(); err != nil { // as serve does: one of the walls
+		return err
+	}
 	l, err := sandbox.NewLauncher(sandbox.Config{Executable: self, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		return err

@@ -133,6 +133,12 @@ func (s *rawServer) call(m *rawMessage) {
 	case "recall":
 		note, _ := os.ReadFile("note")
 		s.text(m.ID, string(note))
+	case "see":
+		text, err := os.ReadFile(args["path"])
+		if err != nil {
+			text = []byte("nothing")
+		}
+		s.text(m.ID, string(text))
 	case "environment":
 		s.text(m.ID, strings.Join(os.Environ(), "\n"))
 	case "hold": // until a later call answers for it

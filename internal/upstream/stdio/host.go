@@ -23,7 +23,8 @@ type Options struct {
 	Launcher *sandbox.Launcher
 	Level    sandbox.Level // what must be up; with fewer walls nothing starts
 	Resolver *catalog.Resolver
-	// Spec describes the program of a server as a binding configures it.
+	// Spec describes the program of a server as a binding configures it. Beside
+	// its work directory the host keeps what it remembers of it.
 	Spec    func(ctx context.Context, s *catalog.Server, b *catalog.Binding) (sandbox.Spec, error)
 	Version string // of this program, for clientInfo
 	Log     *slog.Logger
@@ -174,22 +175,27 @@ func (h *Host) level(ctx context.Context) (sandbox.Level, error) {
 // Open implements upstream.Channel. It fails where the program cannot be
 // started at all: too few walls, not installed, not configured.
 func (h *Host) Open(ctx context.Context, s *catalog.Server, b *catalog.Binding) (http.Handler, error) {
-	if _, err := h.spec(ctx, s, b); err != nil {
+	spec, err := h.spec(ctx, s, b)
+	if err != nil {
 		return nil, err
 	}
-	return &handle{h, key{s.Key(), s.Version, b.Identity}, s, b}, nil
+	return &handle{h, key{s.Key(), s.Version, b.Identity}, s, b, spec.WorkDir}, nil
 }
 
 // Wake implements upstream.Waker: it starts a server's program if it does not
 // run.
 func (h *Host) Wake(ctx context.Context, s *catalog.Server, b *catalog.Binding) error {
-	p := h.program(key{s.Key(), s.Version, b.Identity}, s, b)
+	spec, err := h.spec(ctx, s, b)
+	if err != nil {
+		return err
+	}
+	p := h.program(&handle{h, key{s.Key(), s.Version, b.Identity}, s, b, spec.WorkDir})
 	if p == nil {
 		return ErrClosed
 	}
 	p.enter()
 	defer p.leave()
-	_, err := p.connect(ctx)
+	_, err = p.connect(ctx)
 	return err
 }
 
@@ -199,6 +205,7 @@ type handle struct {
 	key     key
 	server  *catalog.Server
 	binding *catalog.Binding
+	dir     string
 }
 
 // ServeHTTP implements http.Handler.
@@ -218,27 +225,24 @@ func (h *Host) current(ctx context.Context, d *handle) *program {
 	p := h.programs[d.key]
 	h.mu.RUnlock()
 	if p == nil && (h.opts.Resolver == nil || h.holds(ctx, newProgram(h, d.key, d.server, d.binding))) {
-		p = h.program(d.key, d.server, d.binding)
+		p = h.program(d)
 	}
 	return p
 }
 
 // program finds or makes a program; nil once the host has closed.
-func (h *Host) program(k key, s *catalog.Server, b *catalog.Binding) *program {
-	h.mu.RLock()
-	p := h.programs[k]
-	h.mu.RUnlock()
-	if p != nil {
-		return p
-	}
+func (h *Host) program(d *handle) *program {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil
 	}
-	if p = h.programs[k]; p == nil {
-		p = newProgram(h, k, s, b)
-		h.programs[k] = p
+	p := h.programs[d.key]
+	if p == nil {
+		p = newProgram(h, d.key, d.server, d.binding)
+		p.dir = d.dir
+		p.recall()
+		h.programs[d.key] = p
 	}
 	return p
 }

@@ -254,7 +254,9 @@ func (x *exchange) finish(k *call, r *reply) {
 	for _, m := range k.session.news() {
 		x.event(m)
 	}
-	x.program.lists.keep(x.body, &x.env, r)
+	if x.program.lists.keep(x.body, &x.env, r) {
+		x.program.remember()
+	}
 	b := buffers.Get().(*[]byte)
 	message := r.append((*b)[:0], k.rawID)
 	x.reply(statusOf(k, r), message)

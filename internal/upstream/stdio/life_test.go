@@ -401,3 +401,56 @@ func TestFloods(t *testing.T) {
 	leave()
 	<-done
 }
+
+func TestMemory(t *testing.T) {
+	h := newHouse(t)
+	s := server("legacy")
+	r := request(s, mcp.LatestLegacy, "1", "echo", `{}`)
+	r.Method, r.Name, r.Body = mcp.MethodToolsList, "", []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+	want := h.text(r)
+	file := filepath.Join(h.dir, s.Key(), ".shared.json")
+	eventually(t, "kept", func() bool { _, err := os.Stat(file); return err == nil })
+	// again is another Headgate over the same directory.
+	again := func(t *testing.T) *house {
+		other := &house{t: t, dir: h.dir}
+		other.host = stdio.NewHost(stdio.Options{Launcher: launcher(t), Version: "test", Spec: other.spec})
+		other.hub = upstream.NewHub(upstream.Options{Binder: binder{}, Channels: map[catalog.Transport]upstream.Channel{catalog.Stdio: other.host}})
+		t.Cleanup(func() { other.hub.Close(context.Background()); other.host.Close(context.Background()) })
+		return other
+	}
+	h.host.Close(t.Context())
+	t.Run("after a start, lists wake nobody", func(t *testing.T) {
+		h := again(t)
+		if got := h.text(r); got != want || h.status(s).State != stdio.Asleep || h.status(s).Starts != 0 {
+			t.Errorf("got %s, %+v", got, h.status(s))
+		}
+		if got := h.say(s, "echo", `{"text":"x"}`); got != "x" {
+			t.Errorf("got %s", got)
+		}
+	})
+	t.Run("another version's or junk counts as nothing", func(t *testing.T) {
+		good := testkit.Must(os.ReadFile(file))(t)
+		for _, text := range []string{strings.Replace(string(good), `"key":"`, `"key":"x`, 1), "junk", `{"facts":{"a":1,"a":2}}`, strings.Replace(string(good), "2025-11-25", "2026-07-28", 1)} {
+			testkit.Must0(t, os.WriteFile(file, []byte(text), 0o600))
+			h := again(t)
+			if got := h.text(r); got != want || h.status(s).Starts != 1 {
+				t.Errorf("got %s, %+v", got, h.status(s))
+			}
+			h.host.Close(t.Context())
+		}
+	})
+	t.Run("a changed list is not kept", func(t *testing.T) {
+		h := again(t)
+		h.say(s, "change", `{}`)
+		h.host.Close(t.Context())
+		h = again(t)
+		if h.text(r); h.status(s).Starts != 1 {
+			t.Errorf("%+v", h.status(s))
+		}
+	})
+	t.Run("the child does not see it", func(t *testing.T) {
+		if got := again(t).say(s, "see", fmt.Sprintf(`{"path":%q}`, file)); got != "nothing" {
+			t.Errorf("got %s", got)
+		}
+	})
+}

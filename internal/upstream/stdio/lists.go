@@ -1,6 +1,7 @@
 package stdio
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"sync"
@@ -30,20 +31,25 @@ func place(body []byte, e *mcp.Envelope) string {
 	return ""
 }
 
-// keep remembers an answer if it is a page of a list.
-func (l *lists) keep(body []byte, e *mcp.Envelope, r *reply) {
+// keep remembers an answer if it is a page of a list, and reports whether it is
+// another one than before.
+func (l *lists) keep(body []byte, e *mcp.Envelope, r *reply) (changed bool) {
 	at := place(body, e)
 	if at == "" || r.kind != mcp.Response {
-		return
+		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.known == nil || len(l.known) >= maxLists || l.size > maxListBytes {
 		l.known, l.size = map[string][]byte{}, 0
 	}
-	result := slices.Clone(r.result.Of(r.line))
+	result := r.result.Of(r.line)
+	if bytes.Equal(result, l.known[at]) {
+		return false
+	}
 	l.size += len(result) - len(l.known[at])
-	l.known[at] = result
+	l.known[at] = slices.Clone(result)
+	return true
 }
 
 func (l *lists) page(at string) []byte {
@@ -81,5 +87,8 @@ func (p *program) outdated(method string) {
 		p.lists.drop("prompts/")
 	case mcp.NotifyResourcesChanged:
 		p.lists.drop("resources/")
+	default:
+		return
 	}
+	p.forget()
 }

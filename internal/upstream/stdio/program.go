@@ -35,7 +35,9 @@ type program struct {
 	key     key
 	server  *catalog.Server
 	binding *catalog.Binding
+	dir     string        // its work directory
 	probed  atomic.Uint32 // known
+	writing atomic.Bool   // what is remembered is about to be written
 	lowered atomic.Int32  // the level of sessions that asked for none
 	facts   atomic.Pointer[facts]
 	lists   lists
