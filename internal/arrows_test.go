@@ -38,6 +38,7 @@ var arrows = map[string]string{
 	"approval":         "access activity db fault id seal",
 	"budget":           "access activity db fault id workspace",
 	"template":         "access activity budget catalog db fault id seal vault workspace",
+	"managemcp":        "access fault id rest rest/platform server/request",
 	"call":             "access activity catalog credit db fault id journal mcp quota upstream budget",
 	"diagnosis":        "access activity catalog db fault id jobs mcp netguard seal upstream upstream/* diagnosis/*",
 	"diagnosis/*":      "access activity catalog db fault id mcp netguard seal upstream diagnosis/*",

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -33,6 +34,10 @@ func main() {
 			return app.Serve(ctx, s, version, os.Stdout)
 		},
 		Migrate: func(ctx context.Context, s *settings.Settings) error { return app.Migrate(ctx, s, os.Stdout) },
+		Manage: func(ctx context.Context, url string, getenv func(string) string, _ io.Reader, _ io.Writer) error {
+			return app.ManageStdio(ctx, url, version, getenv, os.Stdin, os.Stdout)
+		},
+		VerifyAudit: app.VerifyAudit,
 	}
 	os.Exit(program.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 }

@@ -5,15 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"headgate/internal/access"
 	"headgate/internal/activity"
 	"headgate/internal/approval"
 	"headgate/internal/budget"
 	"headgate/internal/db"
 	"headgate/internal/jobs"
+	"headgate/internal/managemcp"
 	"headgate/internal/seal"
+	"headgate/internal/server"
 	"headgate/internal/settings"
 	"headgate/internal/template"
 	"headgate/internal/workspace"
@@ -100,6 +105,59 @@ func (a *App) recoverManage(ctx context.Context) error {
 		a.Log.Warn("imports were interrupted by the end of the last run; they say how far they came (GET /v1/imports/{id})", "imports", n)
 	}
 	return errors.Join(err, a.Budgets.Recover(ctx))
+}
+
+// manageDoor is the Management MCP. Every operation of the Platform API is
+// registered by now.
+func (a *App) manageDoor() (server.Route, error) {
+	h, err := managemcp.New(managemcp.Options{Door: a.Platform, Credentials: credentials(), Authenticate: a.authenticate, Version: a.serverVersion(),
+		Allow: a.allowManage, Single: a.oneOrganization, Slug: a.slugOf, HostSlug: a.slugOfHost})
+	return server.Route{Prefix: managemcp.Base, Handler: h}, err
+}
+
+// allowManage counts what an agent asks this door in a bucket of its own: the
+// operations that its tools run are counted in the key's.
+func (a *App) allowManage(ctx context.Context, by *access.Principal) error {
+	t, err := a.terms(ctx, by.Organization)
+	if err != nil {
+		return err
+	}
+	return a.Limiter.Take("manage:"+by.ID, t.Rate).Err()
+}
+
+func (a *App) oneOrganization(ctx context.Context) (bool, error) {
+	n, err := db.Value[int64](ctx, a.Store, `SELECT COUNT(*) FROM (SELECT id FROM organizations WHERE removed_at IS NULL LIMIT 2) AS some`)
+	return n == 1, err
+}
+
+func (a *App) slugOf(ctx context.Context, organization string) (string, error) {
+	o, err := a.Tenancy.Organization(ctx, organization)
+	if err != nil {
+		return "", err
+	}
+	return o.Slug, nil
+}
+
+// slugOfHost is the organization that a host below the base domain selects.
+func (a *App) slugOfHost(host string) string {
+	if a.Settings.BaseDomain == "" {
+		return ""
+	}
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	slug, ok := strings.CutSuffix(strings.ToLower(host), "."+strings.ToLower(a.Settings.BaseDomain))
+	if !ok {
+		return ""
+	}
+	return slug
+}
+
+// ManageStdio is headgate mcp management: the tools over stdio, against the
+// Headgate that the environment names.
+func ManageStdio(ctx context.Context, url, version string, getenv func(string) string, in io.ReadCloser, out io.WriteCloser) error {
+	return managemcp.Stdio(ctx, managemcp.Config{URL: url, OrgKey: getenv("HEADGATE_ORG_KEY"), OrgID: getenv("HEADGATE_ORG_ID"), OrgSlug: getenv("HEADGATE_ORG_SLUG"),
+		OperatorKey: getenv("HEADGATE_OPERATOR_KEY"), Mode: getenv("HEADGATE_MCP_MODE"), Version: version, In: in, Out: out})
 }
 
 // VerifyAudit is headgate audit verify: it walks every trail, holds each to its

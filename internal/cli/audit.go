@@ -2,14 +2,63 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"headgate/client"
+	"headgate/internal/db"
 )
 
 // auditCmd are the commands on the audit trail.
 type auditCmd struct {
-	List auditListCmd `cmd:"" help:"List who changed what."`
+	List   auditListCmd   `cmd:"" help:"List who changed what."`
+	Verify auditVerifyCmd `cmd:"" help:"Find edits, deletions, reordering and cut-off ends (operators)."`
+}
+
+type auditVerifyCmd struct{ settingFlags }
+
+func (auditVerifyCmd) Help() string {
+	return `Walks the audit trail of every tenant and holds each to the signed checkpoint that is kept outside the database, in the
+data directory. It names the first event that does not fit, and exits with 1 then. Where a server runs on the SQLite store,
+that one is asked, with the operator key.
+
+    headgate audit verify
+    headgate audit verify --database postgres://…`
+}
+
+// Run verifies the trails, here or where the store is open.
+func (c *auditVerifyCmd) Run(ctx context.Context, x *env) error {
+	s, err := c.load(x)
+	if err != nil {
+		return err
+	}
+	sound, err := x.program.VerifyAudit(ctx, s, x.out)
+	if errors.Is(err, db.ErrInUse) {
+		sound, err = x.verifyRemote(ctx)
+	}
+	if err == nil && !sound {
+		err = wrong(exitInternal, "AUDIT_NOT_SOUND", "an audit trail is not sound: somebody has changed it in the database, or cut it off")
+	}
+	return err
+}
+
+func (x *env) verifyRemote(ctx context.Context) (bool, error) {
+	api, err := x.operator()
+	if err != nil {
+		return false, err
+	}
+	data, _, err := api.AdminVerifyAudit(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, t := range data.Trails {
+		if t.Sound {
+			x.say("%s: %d events, sound", t.TenantID, t.Events)
+		} else {
+			x.say("%s: NOT SOUND at event %d: %s", t.TenantID, t.BadEvent, t.Problem)
+		}
+	}
+	return data.Sound, nil
 }
 
 type auditListCmd struct {

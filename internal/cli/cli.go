@@ -17,6 +17,11 @@ type Program struct {
 	Version string
 	Serve   func(ctx context.Context, s *settings.Settings) error
 	Migrate func(ctx context.Context, s *settings.Settings) error
+	// Manage serves the Management MCP on stdio, against the server at a URL.
+	Manage func(ctx context.Context, url string, getenv func(string) string, in io.Reader, out io.Writer) error
+	// VerifyAudit walks the audit trails of a store and reports whether all are
+	// sound.
+	VerifyAudit func(ctx context.Context, s *settings.Settings, out io.Writer) (bool, error)
 }
 
 // commands is the command tree, in the order help shows it.
@@ -38,6 +43,7 @@ type commands struct {
 	Service serviceCmd `cmd:"" group:"Tools" help:"The catalog: list, show, configure, unconfigure, price."`
 	Tools   toolsCmd   `cmd:"" group:"Tools" help:"List tools and what they cost."`
 	Call    callCmd    `cmd:"" group:"Tools" help:"Call a tool."`
+	MCP     mcpCmd     `cmd:"" name:"mcp" group:"Organization" help:"Be a stdio MCP server that operates an organization: management."`
 	Connect connectCmd `cmd:"" group:"Tools" help:"Be a stdio MCP server that relays to the Gateway, for desktop clients."`
 
 	Key keyCmd `cmd:"" group:"Organization" help:"Keys: list, create, rotate, revoke."`

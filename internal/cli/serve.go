@@ -74,7 +74,7 @@ func (f *settingFlags) load(x *env) (*settings.Settings, error) {
 
 // setUp gives the commands that take settings their flags.
 func setUp(c *commands) {
-	for _, f := range []*settingFlags{&c.Serve.settingFlags, &c.Settings.settingFlags, &c.Migrate.settingFlags} {
+	for _, f := range []*settingFlags{&c.Serve.settingFlags, &c.Settings.settingFlags, &c.Migrate.settingFlags, &c.Audit.Verify.settingFlags} {
 		f.prepare()
 	}
 }

@@ -1,0 +1,387 @@
+package managemcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Caller sends a request to the Platform API: in process, or over the network.
+type Caller func(ctx context.Context, r *http.Request) (*http.Response, error)
+
+// Identity is whom a tool acts as.
+type Identity struct {
+	Key      string // an organization's or a workspace's
+	Operator string // the operator's; only for the operator tier
+}
+
+// The words of failures.
+const (
+	errAuth        = "AUTH_ERROR"
+	errRate        = "RATE_LIMITED"
+	errTier        = "CP_TIER_NOT_CONFIGURED"
+	errArguments   = "INVALID_ARGUMENTS"
+	errUnreachable = "UNREACHABLE"
+)
+
+// failure is how every failure is told. Status is null when nothing was called.
+type failure struct {
+	Error  string `json:"error"`
+	Detail any    `json:"detail"`
+	Status *int   `json:"status"`
+}
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 16 << 20
+
+// invocation is one use of a tool.
+type invocation struct {
+	tool    *tool
+	call    Caller
+	base    string // before paths: "" in process
+	who     Identity
+	given   map[string]any
+	header  http.Header
+	failure *failure
+}
+
+// invoke runs a tool: validate, call, translate. It never fails but in its
+// result.
+func invoke(ctx context.Context, t *tool, call Caller, base string, who Identity, arguments json.RawMessage) *mcp.CallToolResult {
+	c := &invocation{tool: t, call: call, base: base, who: who, header: http.Header{}}
+	answer := c.run(ctx, arguments)
+	if c.failure != nil {
+		return result(c.failure, true)
+	}
+	return result(answer, false)
+}
+
+func result(v any, failed bool) *mcp.CallToolResult {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return result(failure{Error: "INTERNAL", Detail: "The answer cannot be written."}, true)
+	}
+	return &mcp.CallToolResult{IsError: failed, Content: []mcp.Content{&mcp.TextContent{Text: strings.TrimSpace(text.String())}}, StructuredContent: json.RawMessage(bytes.TrimSpace(text.Bytes()))}
+}
+
+func (c *invocation) run(ctx context.Context, arguments json.RawMessage) any {
+	if !c.validate(arguments) || !c.credential() {
+		return nil
+	}
+	if c.tool.before != nil && !c.tool.before(ctx, c) {
+		return nil
+	}
+	r, ok := c.request(ctx)
+	if !ok {
+		return nil
+	}
+	return c.send(r)
+}
+
+// validate reads the arguments and holds them to the tool's schema.
+func (c *invocation) validate(arguments json.RawMessage) bool {
+	if len(bytes.TrimSpace(arguments)) == 0 || bytes.Equal(bytes.TrimSpace(arguments), []byte("null")) {
+		arguments = json.RawMessage("{}")
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(arguments))
+	if err == nil {
+		err = c.tool.valid.Validate(v)
+	}
+	var wrong *jsonschema.ValidationError
+	switch {
+	case errors.As(err, &wrong):
+		var problems []problem
+		list(wrong, &problems)
+		c.fail(errArguments, map[string]any{"message": "The arguments do not fit the tool. See fields and the tool's schema; nothing was called.", "fields": problems}, 0)
+		return false
+	case err != nil:
+		c.fail(errArguments, "The arguments are no JSON object.", 0)
+		return false
+	}
+	c.given, _ = v.(map[string]any)
+	return true
+}
+
+// problem names an argument and what is wrong with it, never its value.
+type problem struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+func list(e *jsonschema.ValidationError, into *[]problem) {
+	if len(e.Causes) == 0 {
+		if len(*into) < 20 {
+			*into = append(*into, problem{strings.Join(safe(e.InstanceLocation), "."), rule(e)})
+		}
+		return
+	}
+	for _, cause := range e.Causes {
+		list(cause, into)
+	}
+}
+
+// safe repeats a place in the arguments as far as it looks like names.
+func safe(path []string) []string {
+	out := make([]string, 0, len(path))
+	for _, p := range path {
+		if len(p) > 40 || strings.ContainsFunc(p, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
+		}) {
+			return append(out, "?")
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// rule words the keyword that was broken.
+func rule(e *jsonschema.ValidationError) string {
+	words := e.ErrorKind.KeywordPath()
+	switch keyword := words[len(words)-1]; keyword {
+	case "required":
+		return "has a member missing that is required"
+	case "additionalProperties":
+		return "has a member that is not known"
+	case "type":
+		return "is of another type"
+	case "enum", "const":
+		return "is none of the values allowed"
+	default:
+		return "does not meet " + keyword
+	}
+}
+
+func (c *invocation) invalid(field, message string) {
+	c.fail(errArguments, map[string]any{"message": field + " " + message + ".", "fields": []problem{{field, message}}}, 0)
+}
+
+// credential chooses whom the tool acts as. The operator tier is never reached
+// with an organization's key.
+func (c *invocation) credential() bool {
+	key := c.who.Key
+	if c.tool.operator {
+		if key = c.who.Operator; key == "" {
+			c.fail(errTier, "This tool needs the operator's key (X-Headgate-Operator-Key, or HEADGATE_OPERATOR_KEY over stdio). Nothing was called.", 0)
+			return false
+		}
+		if !strings.HasPrefix(key, "op_") {
+			c.fail(errAuth, "The operator tier takes an operator key (op_…) alone. Nothing was called.", 0)
+			return false
+		}
+	}
+	if key == "" {
+		c.fail(errAuth, "No key is set (HEADGATE_ORG_KEY). Nothing was called.", 0)
+		return false
+	}
+	c.header.Set("Authorization", "Bearer "+key)
+	return true
+}
+
+// request puts arguments and fixed values where the operation takes them.
+func (c *invocation) request(ctx context.Context) (*http.Request, bool) {
+	path, query, body := c.tool.path, url.Values{}, map[string]any{}
+	put := func(name string, at place, v any) bool {
+		switch at.in {
+		case "path":
+			text, ok := segment(v)
+			if !ok {
+				c.invalid(name, "is no id or name")
+				return false
+			}
+			path = strings.Replace(path, "{"+at.name+"}", text, 1)
+		case "query":
+			query.Set(at.name, fmt.Sprint(v))
+		default:
+			body[at.name] = c.tool.rename(v, at.schema, toCamel)
+		}
+		return true
+	}
+	said := map[string]bool{}
+	for name, v := range c.given {
+		at := c.tool.places[name]
+		said[at.name] = true
+		if !put(name, at, v) {
+			return nil, false
+		}
+	}
+	for name, v := range c.tool.fixed {
+		if !said[name] && !put(name, c.tool.fixedAt[name], v) {
+			return nil, false
+		}
+	}
+	if strings.Contains(path, "{") {
+		c.fail(errArguments, "An id is missing.", 0)
+		return nil, false
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	var content io.Reader
+	if c.tool.body {
+		text, err := json.Marshal(body)
+		if err != nil {
+			c.fail(errArguments, "The arguments cannot be sent.", 0)
+			return nil, false
+		}
+		content = bytes.NewReader(text)
+	}
+	return c.build(ctx, c.tool.method, path, content)
+}
+
+func (c *invocation) build(ctx context.Context, method, path string, content io.Reader) (*http.Request, bool) {
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
+	if err != nil {
+		c.fail(errArguments, "An argument cannot be part of a request.", 0)
+		return nil, false
+	}
+	for name, values := range c.header {
+		r.Header[name] = values
+	}
+	if content != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return r, true
+}
+
+// fetch asks the Platform API for something a tool needs to know first.
+func (c *invocation) fetch(ctx context.Context, method, path string, into any) bool {
+	base, _, _ := strings.Cut(c.tool.path, "/workspaces")
+	r, ok := c.build(ctx, method, base+path, nil)
+	if !ok {
+		return false
+	}
+	status, text := c.exchange(r)
+	if c.failure != nil {
+		return false
+	}
+	if status >= 300 {
+		c.refused(status, text)
+		return false
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		c.fail(fmt.Sprintf("HTTP %d", status), "The answer is none of the Platform API.", status)
+		return false
+	}
+	return true
+}
+
+// exchange sends a request and reads the whole answer.
+func (c *invocation) exchange(r *http.Request) (int, []byte) {
+	resp, err := c.call(r.Context(), r)
+	if err != nil {
+		c.unreachable(r)
+		return 0, nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil || len(text) > maxAnswer {
+		c.unreachable(r)
+		return 0, nil
+	}
+	return resp.StatusCode, text
+}
+
+func (c *invocation) unreachable(r *http.Request) {
+	c.fail(errUnreachable, fmt.Sprintf("Tenant host unreachable at %s://%s", r.URL.Scheme, r.URL.Host), 0)
+}
+
+// send makes the call and returns what the tool answers.
+func (c *invocation) send(r *http.Request) any {
+	status, text := c.exchange(r)
+	switch {
+	case c.failure != nil:
+		return nil
+	case status >= 300:
+		c.refused(status, text)
+		return nil
+	case len(bytes.TrimSpace(text)) == 0:
+		return map[string]any{"raw": "", "status": status}
+	}
+	var envelope struct {
+		Data map[string]any `json:"data"`
+		Meta struct {
+			Message string `json:"message"`
+		} `json:"meta"`
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	if err := dec.Decode(&envelope); err != nil || envelope.Data == nil {
+		return map[string]any{"raw": string(text), "status": status}
+	}
+	if status == http.StatusAccepted {
+		return c.waiting(envelope.Data, envelope.Meta.Message)
+	}
+	return c.answer(envelope.Data, envelope.Meta.Message)
+}
+
+// answer is the operation's data under the tool's names.
+func (c *invocation) answer(data map[string]any, message string) any {
+	if c.tool.out != "" {
+		if main, ok := data[c.tool.out].(map[string]any); ok {
+			delete(data, c.tool.out)
+			for name, v := range data {
+				main[name] = v
+			}
+			data = main
+		}
+	}
+	out, _ := c.tool.rename(data, c.tool.answer, toSnake).(map[string]any)
+	for from, to := range c.tool.renamed {
+		if v, ok := out[from]; ok {
+			delete(out, from)
+			out[to] = v
+		}
+	}
+	if c.tool.kind == discloses && message != "" {
+		out["warning"] = message
+	}
+	return out
+}
+
+// waiting tells that a person must agree first.
+func (c *invocation) waiting(data map[string]any, message string) any {
+	approval, _ := data["approval"].(map[string]any)
+	out := map[string]any{}
+	for name, v := range approval {
+		out[snake(name)] = v
+	}
+	return map[string]any{"approval": out, "message": message}
+}
+
+// refused tells of a refusal with the words of the contract.
+func (c *invocation) refused(status int, text []byte) {
+	var body struct {
+		Error map[string]any `json:"error"`
+	}
+	var detail any = strings.ToValidUTF8(string(text[:min(len(text), 2000)]), "?")
+	if json.Unmarshal(text, &body) == nil && body.Error != nil {
+		detail = body.Error
+	}
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		c.fail(errAuth, detail, status)
+	case http.StatusTooManyRequests:
+		c.fail(errRate, detail, status)
+	default:
+		c.fail(fmt.Sprintf("HTTP %d", status), detail, status)
+	}
+}
+
+func (c *invocation) fail(word string, detail any, status int) {
+	c.failure = &failure{Error: word, Detail: detail}
+	if status != 0 {
+		c.failure.Status = &status
+	}
+}
