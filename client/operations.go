@@ -1796,6 +1796,14 @@ func (c *Client) DoctorServer(ctx context.Context, serverID string, options ...R
 	return unwrap[ReportData, Meta](ctx, c, r)
 }
 
+// ValidateServer: Connect to a server.
+//
+// POST /v1/mcp/servers/{serverId}/validate; permission diagnose, scope mcp:read.
+func (c *Client) ValidateServer(ctx context.Context, serverID string, options ...RequestOption) (*InitData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/mcp/servers/" + part(serverID) + "/validate", options: options}
+	return unwrap[InitData, Meta](ctx, c, r)
+}
+
 // CheckServerOAuth: Does a server want a sign-in?.
 //
 // POST /v1/mcp/servers/{serverId}/check-oauth; permission diagnose, scope mcp:read.

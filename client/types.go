@@ -711,7 +711,12 @@ type ImportedWorkspace struct {
 	WorkspaceID string              `json:"workspaceId"`
 }
 
-// InitInfo is part of DoctorURL, DoctorServer, GetReport.
+// InitData is part of ValidateServer.
+type InitData struct {
+	InitInfo InitInfo `json:"initInfo"`
+}
+
+// InitInfo is part of DoctorURL, DoctorServer, ValidateServer and others.
 type InitInfo struct {
 	Capabilities    json.RawMessage `json:"capabilities"`
 	Era             string          `json:"era"`
@@ -1280,7 +1285,7 @@ type ProgramRow struct {
 	StartP50Ms int64      `json:"startP50Ms"`
 	StartP95Ms int64      `json:"startP95Ms"`
 	Starts     int64      `json:"starts"`
-	State      string     `json:"state"`            // One of asleep, starting, running, resting.
+	State      string     `json:"state"`            // off: this host gives fewer walls than are required. One of asleep, starting, running, resting, off.
 	UserID     string     `json:"userId,omitempty"` // Whose it is; absent when the organization shares it.
 	Walls      []WallRow  `json:"walls"`            // As the kernel reports them for this process.
 }

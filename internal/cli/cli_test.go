@@ -69,6 +69,12 @@ func TestScripts(t *testing.T) {
 			upstream := httptest.NewServer(demo.Handler("v9", time.Now))
 			e.Defer(upstream.Close)
 			e.Setenv("UPSTREAM", upstream.URL)
+			locked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+				w.WriteHeader(http.StatusUnauthorized)
+			}))
+			e.Defer(locked.Close)
+			e.Setenv("LOCKED", locked.URL) // wants a sign-in
 			return startServer(e)
 		},
 	})

@@ -50,6 +50,10 @@ func (x *env) report(err error) int {
 	if err == nil {
 		return 0
 	}
+	var v verdict
+	if errors.As(err, &v) {
+		return int(v)
+	}
 	p := x.problemOf(err)
 	text := p.message
 	if x.options.JSON {

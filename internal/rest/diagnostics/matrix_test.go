@@ -226,6 +226,7 @@ func TestPlatformMatrix(t *testing.T) {
 		"doctorUrl":          {May: builders, Body: obj("url", e.upstream)},
 		"checkUrlOAuth":      {May: builders, Body: obj("url", e.upstream)},
 		"doctorServer":       of(builders, nil),
+		"validateServer":     of(builders, nil),
 		"checkServerOAuth":   of(builders, nil),
 		"exportServer":       of(builders, nil),
 		"listReports":        {May: builders},

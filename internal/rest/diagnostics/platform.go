@@ -53,6 +53,10 @@ type oauthData struct {
 	OAuth oauthCheck `json:"oauth"`
 }
 
+type initData struct {
+	InitInfo report.InitInfo `json:"initInfo"`
+}
+
 type snapshotData struct {
 	Snapshot diagnosis.Snapshot `json:"snapshot"`
 }
@@ -142,6 +146,7 @@ func RegisterPlatform(door *rest.Door, o PlatformOptions) {
 	rest.Handle(door, op("POST", "/mcp/doctor", "doctorUrl", "Examine any URL", access.ServicesAdmin), a.doctorURL)
 	rest.Handle(door, op("POST", "/mcp/check-oauth", "checkUrlOAuth", "Does a URL want a sign-in?", access.ServicesAdmin), a.checkURL)
 	rest.Handle(door, op("POST", server+"/doctor", "doctorServer", "Examine a server", access.Diagnose), a.doctor)
+	rest.Handle(door, op("POST", server+"/validate", "validateServer", "Connect to a server", access.Diagnose, upstreamFaults...), a.validate)
 	rest.Handle(door, op("POST", server+"/check-oauth", "checkServerOAuth", "Does a server want a sign-in?", access.Diagnose), a.checkOAuth)
 	rest.Handle(door, op("POST", server+"/export", "exportServer", "Everything a server offers, as one document", access.Diagnose, upstreamFaults...), a.export)
 	rest.Handle(door, op("GET", "/mcp/reports", "listReports", "Kept reports", access.Diagnose, fault.NotFound), a.listReports)
@@ -208,6 +213,18 @@ func (a *platformAPI) doctor(ctx context.Context, in *ByServer) (*rest.OK[report
 	}
 	r, err := a.Diagnosis.Doctor(ctx, by, s)
 	return shown(inReport, r, err)
+}
+
+func (a *platformAPI) validate(ctx context.Context, in *ByServer) (*rest.OK[initData, rest.Meta], error) {
+	by, s, err := a.server(ctx, *in)
+	if err != nil {
+		return nil, err
+	}
+	i, err := a.Diagnosis.Validate(ctx, by, s)
+	if err != nil {
+		return nil, err
+	}
+	return rest.Ok(initData{*i}, rest.Meta{}), nil
 }
 
 func (a *platformAPI) checkOAuth(ctx context.Context, in *ByServer) (*rest.OK[oauthData, rest.Meta], error) {
