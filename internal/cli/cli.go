@@ -46,6 +46,15 @@ type commands struct {
 	MCP     mcpCmd     `cmd:"" name:"mcp" group:"Organization" help:"Be a stdio MCP server that operates an organization: management."`
 	Connect connectCmd `cmd:"" group:"Tools" help:"Be a stdio MCP server that relays to the Gateway, for desktop clients."`
 
+	Doctor     doctorCmd     `cmd:"" group:"Diagnosis" help:"Examine a server, or any URL, and say what to mend."`
+	Validate   validateCmd   `cmd:"" group:"Diagnosis" help:"Connect to a server."`
+	CheckOAuth checkOAuthCmd `cmd:"" name:"check-oauth" group:"Diagnosis" help:"Does a server, or any URL, want a sign-in?"`
+	Export     exportCmd     `cmd:"" group:"Diagnosis" help:"Print everything a server offers as JSON."`
+	Reports    reportsCmd    `cmd:"" group:"Diagnosis" help:"List kept reports."`
+	Report     reportCmd     `cmd:"" group:"Diagnosis" help:"Show a kept report."`
+	Diff       diffCmd       `cmd:"" group:"Diagnosis" help:"What changed between two reports."`
+	Schedule   scheduleCmd   `cmd:"" group:"Diagnosis" help:"Examinations by themselves: list, show, set, remove."`
+
 	Key keyCmd `cmd:"" group:"Organization" help:"Keys: list, create, rotate, revoke."`
 	Org orgCmd `cmd:"" group:"Organization" help:"Organizations: show, list, switch, members, invite, invitations."`
 
