@@ -122,6 +122,7 @@ func unwrap[D, M any](ctx context.Context, c *Client, r call) (*D, *M, error) {
 	return &e.Data, &e.Meta, nil
 }
 
+//lint:ignore U1000 what generated methods of operations without an envelope use; there may be none
 func bare[T any](ctx context.Context, c *Client, r call) (*T, error) {
 	v := new(T)
 	if err := c.json(ctx, r, v); err != nil {

@@ -179,9 +179,9 @@ func TestSessionDeath(t *testing.T) {
 			})
 		}
 		w.Run("a new role holds for the tokens of before", func(t *testing.T) {
-			tokens, p := w.person("role@example.com")
+			_, p := w.person("role@example.com")
 			o := w.place("Roles", p.User, access.Viewer)
-			tokens = testkit.Must(w.svc.Switch(ctx, p, o.ID))(t)
+			tokens := testkit.Must(w.svc.Switch(ctx, p, o.ID))(t)
 			p = w.who(tokens.Access)
 			testkit.Equal(t, p.Role, access.Viewer)
 			testkit.Must(w.tenancy.SetRole(ctx, system, o.ID, p.User, access.Admin))(t)

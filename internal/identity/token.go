@@ -214,12 +214,10 @@ func looksOurs(header string) bool {
 	if err != nil {
 		return false
 	}
-	kid, ok := strings.CutPrefix(string(plain), `{"alg":"EdDSA","kid":"`)
-	if kid, ok = strings.CutSuffix(kid, `","typ":"at+jwt"}`); !ok {
-		return false
-	}
-	_, ok = id.Parse("sig", kid)
-	return ok
+	kid, begins := strings.CutPrefix(string(plain), `{"alg":"EdDSA","kid":"`)
+	kid, ends := strings.CutSuffix(kid, `","typ":"at+jwt"}`)
+	_, ok := id.Parse("sig", kid)
+	return begins && ends && ok
 }
 
 // verify returns the claims of one of our tokens, expired or not; ok is false

@@ -23,10 +23,7 @@ type world struct {
 	owner *access.Principal
 }
 
-var (
-	operator = &access.Principal{Kind: access.OperatorKey, ID: "key_operator"}
-	system   = &access.Principal{Kind: access.System}
-)
+var operator = &access.Principal{Kind: access.OperatorKey, ID: "key_operator"}
 
 func each(t *testing.T, test func(w *world)) {
 	t.Helper()

@@ -5,7 +5,6 @@ import "headgate/internal/fault"
 // The faults of this door.
 var (
 	errOtherDoor  = fault.New(fault.Forbidden, "platform.other_door", "This kind of key is for another door. The Platform API takes a session, a personal key (mcp_sk_…), an organization key (ok_…) or an operator key (op_…).")
-	errNoUser     = fault.New(fault.Forbidden, "platform.no_user", "This credential belongs to no person. Sign in, or use a personal key.")
 	errTool       = fault.New(fault.Upstream, "platform.tool_error", "The tool reported an error. Its answer is in details.result.")
 	errRPC        = fault.New(fault.Upstream, "platform.refused", "The MCP server refused the request. Its words are in details.error.")
 	errAnswer     = fault.New(fault.Upstream, "platform.bad_result", "The MCP server's answer is not what MCP promises. Report it to whoever runs the server.")

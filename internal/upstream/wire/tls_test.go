@@ -97,7 +97,6 @@ func TestTLS(t *testing.T) {
 		}
 	})
 	t.Run("ends a wait for the answer", func(t *testing.T) {
-		_, slowTrust, _ := tlsServer(t, nil)
 		hanging, slowTrust, _ := tlsServer(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
