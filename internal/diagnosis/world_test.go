@@ -100,10 +100,7 @@ func (w *world) doctor(s *catalog.Server) *report.Report {
 }
 
 // The script server, under the names these tests use.
-type (
-	script  = mcpscript.Server
-	message = mcpscript.Message
-)
+type message = mcpscript.Message
 
 var newScript, respond, fail, hang = mcpscript.New, mcpscript.Respond, mcpscript.Fail, mcpscript.Hang
 

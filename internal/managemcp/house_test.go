@@ -34,7 +34,6 @@ type house struct {
 	key      string // the organization's
 	operator string
 	single   bool
-	calls    int // requests that came to the Platform API
 }
 
 func newHouse(t *testing.T) *house {

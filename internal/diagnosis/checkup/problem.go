@@ -9,8 +9,6 @@ import (
 
 	"headgate/internal/diagnosis/report"
 	"headgate/internal/fault"
-	"headgate/internal/netguard"
-	"headgate/internal/upstream"
 )
 
 // The codes of problems: the words of the Diagnostics API.
@@ -60,9 +58,4 @@ func codeOf(f *fault.Error) string {
 		return codeInvalid
 	}
 	return codeInternal
-}
-
-// blocked reports whether there was no connection at all.
-func blocked(err error) bool {
-	return errors.Is(err, netguard.ErrBlocked) || errors.Is(err, upstream.ErrUnreachable)
 }

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"headgate/internal/access"
 	"headgate/internal/db"
@@ -201,15 +200,4 @@ func (h *house) principal(credential string) *access.Principal {
 		return testkit.Must(h.Identity.Authenticate(context.Background(), credential))(h.t)
 	}
 	return testkit.Must(h.APIKeys.Authenticate(context.Background(), credential, netip.MustParseAddr("192.0.2.9")))(h.t)
-}
-
-// eventually waits for a condition, without a fixed sleep.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
