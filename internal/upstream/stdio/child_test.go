@@ -187,6 +187,10 @@ func (s *rawServer) call(m *rawMessage) {
 		}
 	case "exit":
 		os.Exit(5)
+	case "deaf":
+		_ = os.Stdin.Close()
+		s.text(m.ID, "ok")
+		time.Sleep(time.Minute)
 	case "junk":
 		s.line("%s", "junk")
 		s.line("%s", `{"jsonrpc":"2.0","id":`+string(m.ID)+`,"result":{"content":[],"content":[]}}`)

@@ -29,6 +29,7 @@ type conn struct {
 	ctx     context.Context // ends with the process
 	cancel  context.CancelFunc
 	gone    chan struct{} // closed when no answer will come any more
+	over    chan struct{} // closed once the program knows it
 	facts   atomic.Pointer[facts]
 
 	mu    sync.Mutex
@@ -47,7 +48,7 @@ type conn struct {
 }
 
 func newConn(p *program, proc *sandbox.Process) *conn {
-	c := &conn{program: p, proc: proc, gone: make(chan struct{}), calls: map[uint64]*call{}, asks: map[string]*session{}}
+	c := &conn{program: p, proc: proc, gone: make(chan struct{}), over: make(chan struct{}), calls: map[uint64]*call{}, asks: map[string]*session{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -211,6 +212,7 @@ func (c *conn) read() {
 	c.stop()
 	c.cancel()
 	c.program.ended(c)
+	close(c.over)
 }
 
 // stop ends the process at once where it cannot be asked.

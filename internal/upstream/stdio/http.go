@@ -12,6 +12,7 @@ import (
 
 	"headgate/internal/fault"
 	"headgate/internal/mcp"
+	"headgate/internal/sandbox"
 )
 
 const maxBody = 17 << 20 // of a message to a child
@@ -203,11 +204,8 @@ func (x *exchange) relay(k *call) {
 	p := x.program
 	p.enter()
 	defer p.leave()
-	c, err := p.connect(x.r.Context())
-	if err == nil {
-		k.rawID = bytes.Clone(x.id())
-		err = c.begin(k, x.body, &x.env)
-	}
+	k.rawID = bytes.Clone(x.id())
+	c, err := x.start(k)
 	if err != nil {
 		x.fail(err)
 		return
@@ -233,6 +231,29 @@ func (x *exchange) relay(k *call) {
 			return
 		}
 	}
+}
+
+// start sends the request. A child that was found dead before it had the whole
+// message has done nothing with it, so the next one gets it.
+func (x *exchange) start(k *call) (c *conn, err error) {
+	for range 2 {
+		if c, err = x.program.connect(x.r.Context()); err != nil {
+			return nil, err
+		}
+		if err = c.begin(k, x.body, &x.env); err == nil {
+			return c, nil
+		}
+		if !errors.Is(err, errEnded) && !errors.Is(err, sandbox.ErrExited) {
+			return nil, err
+		}
+		x.program.host.spawn(c.stop) // it may only have closed its input
+		select {
+		case <-c.over:
+		case <-x.r.Context().Done():
+			return nil, err
+		}
+	}
+	return nil, err
 }
 
 // finish passes on the answer, after everything that came before it.

@@ -176,6 +176,29 @@ func TestKills(t *testing.T) {
 	}
 }
 
+func TestDeadChildren(t *testing.T) {
+	h := newHouse(t)
+	t.Run("a call that a dead child did not get goes to the next", func(t *testing.T) {
+		for range 20 {
+			s := server("legacy")
+			h.say(s, "echo", `{}`)
+			init := h.host.PIDs(s.Key())[0]
+			kill(init)
+			eventually(t, "dead", func() bool { return syscall.Kill(init, 0) != nil })
+			if got := h.say(s, "echo", `{"text":"x"}`); got != "x" { // perhaps before anybody has noticed
+				t.Fatalf("got %s", got)
+			}
+		}
+	})
+	t.Run("a child that closes its input is replaced", func(t *testing.T) {
+		s := server("legacy")
+		h.say(s, "deaf", `{}`)
+		if got := h.eventually(s, "echo", `{"text":"x"}`); got != "x" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
 // clock is a clock that tests move.
 type clock struct {
 	mu  sync.Mutex

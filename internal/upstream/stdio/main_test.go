@@ -164,6 +164,20 @@ func (h *house) text(r *upstream.Request) string {
 	return textOf(h.t, a)
 }
 
+// eventually calls a tool until it is answered: after a loss there may be a rest.
+func (h *house) eventually(s *catalog.Server, tool, args string) (text string) {
+	h.t.Helper()
+	eventually(h.t, "an answer", func() bool {
+		a, err := h.hub.Exchange(context.Background(), request(s, mcp.LatestLegacy, "1", tool, args), nil)
+		if err == nil {
+			text = textOf(h.t, a)
+			a.Release()
+		}
+		return err == nil
+	})
+	return text
+}
+
 func textOf(t testing.TB, a *upstream.Answer) string {
 	t.Helper()
 	var m struct {
