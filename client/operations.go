@@ -1592,11 +1592,21 @@ func (c *Client) AdminListEntries(ctx context.Context, accountID string, p Admin
 	return unwrap[EntryList, Paged](ctx, c, r)
 }
 
-// AdminTopUp: Add credits, or take some away.
+// AdminTopUp: Add credits.
 //
 // POST /v1/admin/accounts/{accountId}/top-up; permission operate. Takes Idempotent.
 func (c *Client) AdminTopUp(ctx context.Context, accountID string, body TopUpBody, options ...RequestOption) (*EntryData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/admin/accounts/" + part(accountID) + "/top-up", options: options, body: body}
+	return unwrap[EntryData, Meta](ctx, c, r)
+}
+
+// AdminTakeCredits: Take credits away.
+//
+// Never more than there is and nobody holds.
+//
+// POST /v1/admin/accounts/{accountId}/take; permission operate. Takes Idempotent.
+func (c *Client) AdminTakeCredits(ctx context.Context, accountID string, body TakeCreditsBody, options ...RequestOption) (*EntryData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/admin/accounts/" + part(accountID) + "/take", options: options, body: body}
 	return unwrap[EntryData, Meta](ctx, c, r)
 }
 

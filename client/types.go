@@ -447,7 +447,7 @@ type EnableEntryBody struct {
 	Price *int64 `json:"price,omitempty"` // Credits per call; only when it is enabled for the first time.
 }
 
-// Entry is part of ListCreditEntries, AdminListEntries, AdminTopUp.
+// Entry is part of ListCreditEntries, AdminListEntries, AdminTopUp and others.
 type Entry struct {
 	Amount        int64     `json:"amount"`
 	BalanceAfter  int64     `json:"balanceAfter"`
@@ -464,7 +464,7 @@ type Entry struct {
 	Type          string    `json:"type"`
 }
 
-// EntryData is part of AdminTopUp.
+// EntryData is part of AdminTopUp, AdminTakeCredits.
 type EntryData struct {
 	Entry Entry `json:"entry"`
 }
@@ -1730,6 +1730,12 @@ type SwitchToBody struct {
 	OrganizationID string `json:"organizationId"`
 }
 
+// TakeCreditsBody is part of AdminTakeCredits.
+type TakeCreditsBody struct {
+	Amount int64  `json:"amount"` // Credits.
+	Reason string `json:"reason"` // Kept with the entry.
+}
+
 // Target is part of DoctorURL, DoctorServer, GetReport.
 type Target struct {
 	ProjectID  string `json:"projectId,omitempty"`
@@ -1871,7 +1877,7 @@ type ToolUsageList struct {
 
 // TopUpBody is part of AdminTopUp.
 type TopUpBody struct {
-	Amount *int64  `json:"amount,omitempty"` // Credits; negative takes away. Left out when a pack is named.
+	Amount *int64  `json:"amount,omitempty"` // Credits. Left out when a pack is named.
 	Pack   *string `json:"pack,omitempty"`   // The slug of a credit pack.
 	Reason string  `json:"reason"`           // Kept with the entry.
 }

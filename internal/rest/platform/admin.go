@@ -51,8 +51,18 @@ type topUp struct {
 }
 
 type topUpBody struct {
-	Amount int64  `json:"amount,omitempty" minimum:"-1000000000000000" maximum:"1000000000000000" doc:"Credits; negative takes away. Left out when a pack is named."`
+	Amount int64  `json:"amount,omitempty" minimum:"1" maximum:"1000000000000000" doc:"Credits. Left out when a pack is named."`
 	Pack   string `json:"pack,omitempty" maxLength:"32" doc:"The slug of a credit pack."`
+	Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"Kept with the entry."`
+}
+
+type takeCredits struct {
+	ByAccount
+	Body takeCreditsBody
+}
+
+type takeCreditsBody struct {
+	Amount int64  `json:"amount" minimum:"1" maximum:"1000000000000000" doc:"Credits."`
 	Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"Kept with the entry."`
 }
 
@@ -97,9 +107,12 @@ func (a *api) adminAccounts() {
 		}
 		return a.history(ctx, account, &in.Page)
 	})
-	op := adminOp("POST", "/accounts/{accountId}/top-up", "adminTopUp", "Add credits, or take some away", fault.Conflict, fault.Unpaid)
+	op := adminOp("POST", "/accounts/{accountId}/top-up", "adminTopUp", "Add credits")
 	op.Idempotent = true
 	rest.Handle(a.door, op, a.adminTopUp)
+	op = adminOp("POST", "/accounts/{accountId}/take", "adminTakeCredits", "Take credits away", fault.Conflict, fault.Unpaid)
+	op.Idempotent, op.Detail = true, "Never more than there is and nobody holds."
+	rest.Handle(a.door, op, a.adminTakeCredits)
 	rest.Handle(a.door, adminOp("GET", "/credit-packs", "adminListCreditPacks", "Credit packs on offer"), func(context.Context, *rest.None) (*rest.OK[packList, rest.Meta], error) {
 		var list packList
 		for _, p := range a.Packs {
@@ -211,6 +224,18 @@ func (a *api) adminTopUp(ctx context.Context, in *topUp) (*rest.OK[entryData, re
 		amount = a.Packs[i].Credits
 	}
 	e, err := a.Credits.TopUp(ctx, rest.Principal(ctx), account, amount, in.Body.Reason, "")
+	if err != nil {
+		return nil, err
+	}
+	return ok(entryData{entryOf(e)}, "")
+}
+
+func (a *api) adminTakeCredits(ctx context.Context, in *takeCredits) (*rest.OK[entryData, rest.Meta], error) {
+	account, err := ref("acc", in.ID, credit.ErrNoAccount)
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.Credits.TopUp(ctx, rest.Principal(ctx), account, -in.Body.Amount, in.Body.Reason, "")
 	if err != nil {
 		return nil, err
 	}

@@ -363,6 +363,7 @@ func TestMatrix(t *testing.T) {
 		"adminUpdateAccount":       operator(resttest.Row{Subject: "credit account", Absent: everywhere, Body: body("tier", "free")}),
 		"adminListEntries":         operator(resttest.Row{Subject: "credit account", Absent: everywhere}),
 		"adminTopUp":               operator(resttest.Row{Subject: "credit account", Absent: everywhere, Body: body("amount", 1, "reason", "x")}),
+		"adminTakeCredits":         operator(resttest.Row{Subject: "credit account", Absent: everywhere, Body: body("amount", 1, "reason", "x")}),
 		"adminListCreditPacks":     operator(resttest.Row{}),
 		"adminAccountTotals":       operator(resttest.Row{}),
 		"adminToolUsage":           operator(resttest.Row{}),

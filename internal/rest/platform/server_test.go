@@ -146,9 +146,21 @@ func TestAdmin(t *testing.T) {
 		testkit.Equal(t, h.as(op, "GET", account, nil).want(200).data("account", "balance"), any(150.0))
 		h.as(op, "POST", account+"/top-up", map[string]any{"pack": "small", "reason": "gift"}).want(200)
 		h.as(op, "POST", account+"/top-up", map[string]any{"pack": "none", "reason": "gift"}).refused(404, "RESOURCE_NOT_FOUND")
-		h.as(op, "POST", account+"/top-up", map[string]any{"amount": -251, "reason": "x"}).refused(402, "PAYMENT_REQUIRED")
-		h.as(op, "POST", account+"/top-up", map[string]any{"amount": 0, "reason": "x"}).refused(400, "VALIDATION_ERROR")
 		testkit.Equal(t, h.as(op, "GET", account+"/entries", nil).want(200).data("entries", "description"), any("gift"))
+	})
+	t.Run("what is taken away has a reason too, and was there", func(t *testing.T) {
+		h.as(op, "POST", account+"/take", map[string]any{"amount": 251, "reason": "x"}).refused(402, "PAYMENT_REQUIRED")
+		testkit.Equal(t, h.as(op, "POST", account+"/take", map[string]any{"amount": 250, "reason": "typo"}).want(200).data("entry", "amount"), any(-250.0))
+		h.as(op, "POST", account+"/top-up", map[string]any{"amount": 250, "reason": "back"}).want(200)
+	})
+	t.Run("amounts are whole, above zero and within bounds", func(t *testing.T) {
+		for _, n := range []string{"-1", "0", "-0", "1.5", "1e3", "1e309", "9223372036854775807", "9223372036854775808", "1000000000000001", `"1e3"`, `"5"`, "true", "[5]", "NaN"} {
+			for _, path := range []string{"/top-up", "/take"} {
+				h.as(op, "POST", account+path, `{"reason":"x","amount":`+n+`}`).refused(400, "VALIDATION_ERROR")
+			}
+			h.as(h.owner.Token, "POST", "/users/me/api-keys", `{"name":"n","scopes":["mcp:read"],"expiresIn":`+n+`}`).refused(400, "VALIDATION_ERROR")
+			h.as(op, "PATCH", account, `{"monthlyAllocation":`+strings.ReplaceAll(n, "0", "-3")+`}`).refused(400, "VALIDATION_ERROR")
+		}
 	})
 	t.Run("an account is switched off", func(t *testing.T) {
 		h.as(op, "PATCH", account, map[string]any{"active": false, "allowRawRecords": true, "tier": "gold"}).want(200)

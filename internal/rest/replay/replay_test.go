@@ -130,6 +130,24 @@ func TestCrash(t *testing.T) {
 	})
 }
 
+// TestCrashOfOperator: an operator acts in no organization, and what is done is
+// an event of somebody's.
+func TestCrashOfOperator(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
+		now := time.Now()
+		r := replay.New(s, func() time.Time { return now })
+		first := asking(t.Context())
+		testkit.Must(r.Begin(first, "", "k", [32]byte{1}))(t)
+		testkit.Must0(t, s.Tx(first, func(tx *db.Tx) error {
+			return activity.Record(first, tx, &access.Principal{Kind: access.OperatorKey, ID: "key_x"}, activity.Event{Organization: "org_a", Tenant: "ten_a", Action: "credit.topup", TargetType: "account", TargetID: "x"})
+		}))
+		restart(t, s, r, &now)
+		if _, err := r.Begin(asking(t.Context()), "", "k", [32]byte{1}); !errors.Is(err, rest.ErrAnswerLost) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // restart is a new start on SQLite, and the time a claim has on PostgreSQL.
 func restart(t *testing.T, s *db.Store, r *replay.Store, now *time.Time) {
 	t.Helper()

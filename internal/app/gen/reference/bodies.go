@@ -23,6 +23,7 @@ var bodies = map[string]string{
 	"rotateOrganizationKey": `{"gracePeriod":3600}`,
 	"adminUpdateAccount":    `{"monthlyAllocation":500}`,
 	"adminTopUp":            `{"amount":1000,"reason":"invoice 2026-17"}`,
+	"adminTakeCredits":      `{"amount":10,"reason":"invoice 2026-17 was counted twice"}`,
 	"adminSavePlan":         `{"name":"Team","users":20,"services":50,"requestsPerDay":100000,"ratePerMinute":600,"burst":100,"monthlyCredits":5000}`,
 	"adminSetPlan":          `{"plan":"free"}`,
 	"setAllowlist":          `{"plugins":["weather"],"enabledBy":"Ada Lovelace"}`,
