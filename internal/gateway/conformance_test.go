@@ -3,9 +3,13 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,13 +32,9 @@ func TestConformance(t *testing.T) {
 	if os.Getenv("HEADGATE_CONFORMANCE") == "" {
 		t.Skip("set HEADGATE_CONFORMANCE=1, or run make conformance")
 	}
-	program := filepath.Join(t.TempDir(), "everything-server")
-	build := exec.Command("go", "build", "-o", program, "github.com/modelcontextprotocol/go-sdk/conformance/everything-server")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the fixture: %v\n%s", err, out)
-	}
+	program := built(t, "everything-server")
 	legacy, modern := fixture(t, program, "-stateless=false"), fixture(t, program, "-stateless")
-	h := newHouse(t, conforming)
+	h := newHouse(t, fixedPrincipal)
 	conformanceKey = h.key
 	h.serve("legacy", legacy)
 	h.serve("modern", modern)
@@ -73,6 +73,93 @@ func conforming(o *houseOptions) {
 }
 
 var conformanceKey string
+
+// TestConformanceClient runs the suite's scenarios for clients through the
+// Gateway: the SDK's everything-client in front of it, the suite's own servers
+// behind it. What they see is our client.
+func TestConformanceClient(t *testing.T) {
+	if os.Getenv("HEADGATE_CONFORMANCE") == "" {
+		t.Skip("set HEADGATE_CONFORMANCE=1, or run make conformance")
+	}
+	program := built(t, "everything-client")
+	command := os.Args[0] + " -test.run=^TestClientProgram$"
+	for _, c := range []struct{ revision, scenario string }{
+		{"2025-11-25", "initialize"}, {"2025-11-25", "tools_call"}, {"2025-11-25", "elicitation-sep1034-client-defaults"}, {"2025-11-25", "sse-retry"},
+		{"2025-11-25", "json-schema-2020-12-preservation"},
+		{"2026-07-28", "tools_call"}, {"2026-07-28", "request-metadata"}, {"2026-07-28", "sep-2322-client-request-state"}, {"2026-07-28", "http-standard-headers"},
+		{"2026-07-28", "http-custom-headers"}, {"2026-07-28", "http-invalid-tool-headers"}, {"2026-07-28", "json-schema-ref-no-deref"},
+		{"2026-07-28", "json-schema-2020-12-preservation"},
+	} {
+		t.Run(c.revision+" "+c.scenario, func(t *testing.T) {
+			h := newHouse(t, fixedPrincipal)
+			conformanceKey = h.key
+			// The suite starts TestClientProgram below with a URL, which asks here
+			// for the Gateway's in front of it, and says when it is done.
+			control := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.FormValue("url") == "" {
+					h.hub.Close(r.Context()) // the suite's server waits for our streams to end
+					return
+				}
+				h.serve("suite", r.FormValue("url"))
+				_, _ = fmt.Fprint(w, h.url+"/mcp/suite")
+			}))
+			defer control.Close()
+			t.Setenv("HEADGATE_CONTROL", control.URL)
+			t.Setenv("HEADGATE_CLIENT", program)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, testkit.Node(t), testkit.NPM(t, "@modelcontextprotocol/conformance", "conformance"), "client",
+				"--command", command, "--scenario", c.scenario, "--spec-version", c.revision, "-o", t.TempDir())
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, tail(string(out), 4000))
+			}
+		})
+	}
+}
+
+// TestClientProgram is the program that the suite starts, no test.
+func TestClientProgram(t *testing.T) {
+	if os.Getenv("HEADGATE_CONTROL") == "" {
+		t.Skip("the conformance suite starts this")
+	}
+	ask := func(v url.Values) string {
+		resp := testkit.Must(http.PostForm(os.Getenv("HEADGATE_CONTROL"), v))(t)
+		defer resp.Body.Close()
+		return string(testkit.Must(io.ReadAll(resp.Body))(t))
+	}
+	cmd := exec.Command(os.Getenv("HEADGATE_CLIENT"), ask(url.Values{"url": {flag.Arg(0)}}))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	err := cmd.Run()
+	ask(nil)
+	testkit.Must0(t, err)
+}
+
+// fixedPrincipal puts a key into each request, and looks at the Host as the
+// server in front of every door does.
+func fixedPrincipal(o *houseOptions) {
+	o.credits = 1_000_000_000
+	o.gateway = func(o *gateway.Options) {
+		authenticate := o.Authenticate
+		o.Authenticate = func(r *http.Request) (*access.Principal, error) {
+			if !strings.HasPrefix(r.Host, "127.0.0.1:") && !strings.HasPrefix(r.Host, "localhost:") {
+				return nil, access.ErrDenied
+			}
+			r.Header.Set("Authorization", "Bearer "+conformanceKey)
+			return authenticate(r)
+		}
+	}
+}
+
+// built builds one of the SDK's programs for the suite.
+func built(t *testing.T, name string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-o", program, "github.com/modelcontextprotocol/go-sdk/conformance/"+name)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, out)
+	}
+	return program
+}
 
 // fixture starts the SDK's server and returns its endpoint.
 func fixture(t *testing.T, program, mode string) string {

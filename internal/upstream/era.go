@@ -3,7 +3,6 @@ package upstream
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -245,8 +244,25 @@ func (p *peer) own() *Request {
 	return &Request{Server: p.server.Load(), Revision: mcp.LatestLegacy}
 }
 
-// discover asks a modern server.
+// discover asks a modern server. One that refuses the revision in the modern
+// era's own words, and names one that is known here, is asked once more.
 func (p *peer) discover(ctx context.Context) (*Facts, error) {
+	f, err := p.discoverOnce(ctx)
+	var rpc *rpcError
+	if errors.As(err, &rpc) && rpc.code == mcp.CodeUnsupportedVersion {
+		supported, _ := mcp.Get(rpc.data, mcp.Root(rpc.data), "supported")
+		if knownModern(rpc.data, supported) != "" {
+			f, err = p.discoverOnce(ctx)
+		}
+	}
+	switch {
+	case errors.Is(err, errRPC), refusesEra(err), errors.Is(err, ErrNonsense):
+		return nil, ErrEra.Because(err)
+	}
+	return f, err
+}
+
+func (p *peer) discoverOnce(ctx context.Context) (*Facts, error) {
 	body := p.hub.appendModern(nil, []byte(discoverID), mcp.MethodDiscover, nil)
 	resp, err := p.hub.calls.Do(ctx, &wire.Request{Target: p.target.Load(), Body: [][]byte{body}, Deadline: time.Now().Add(probeTime),
 		Fields: []wire.Field{{Name: mcp.HeaderProtocolVersion, Value: string(mcp.LatestModern)}, {Name: mcp.HeaderMethod, Value: mcp.MethodDiscover}}})
@@ -255,13 +271,7 @@ func (p *peer) discover(ctx context.Context) (*Facts, error) {
 	}
 	defer resp.Release()
 	reply, err := p.hub.oneReply(resp, []byte(discoverID))
-	var rpc *rpcError
-	switch {
-	case errors.As(err, &rpc):
-		return nil, ErrEra.Because(err)
-	case refusesEra(err), errors.Is(err, ErrNonsense):
-		return nil, ErrEra.Because(err)
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
 	f, ttl, err := modernFacts(reply)
@@ -320,19 +330,25 @@ func legacyFacts(r *reply) (*Facts, error) {
 // modern revision that is known here.
 func modernFacts(r *reply) (*Facts, time.Duration, error) {
 	versions, _ := r.member("supportedVersions")
-	var known []mcp.Revision
-	for v := range mcp.Elements(r.body, versions) {
-		text, _ := mcp.String(r.body, v)
-		if revision, ok := mcp.Known(text); ok && revision.Era() == mcp.Modern {
-			known = append(known, revision)
-		}
-	}
-	if len(known) == 0 {
+	revision := knownModern(r.body, versions)
+	if revision == "" {
 		return nil, 0, ErrEra
 	}
 	ttl := factsTTL
 	if ms, ok := r.ttl(); ok {
 		ttl = min(max(ms, time.Minute), factsTTL)
 	}
-	return r.facts(mcp.Modern, slices.Max(known)), ttl, nil
+	return r.facts(mcp.Modern, revision), ttl, nil
+}
+
+// knownModern returns the newest modern revision of a list that is known here,
+// "" when there is none.
+func knownModern(b []byte, list mcp.Span) (newest mcp.Revision) {
+	for v := range mcp.Elements(b, list) {
+		text, _ := mcp.String(b, v)
+		if revision, ok := mcp.Known(text); ok && revision.Era() == mcp.Modern && revision.Compare(newest) > 0 {
+			newest = revision
+		}
+	}
+	return newest
 }

@@ -40,6 +40,8 @@ type stream struct {
 	opened   int
 
 	reading *session // the legacy session whose stream is open
+	ready   chan struct{}
+	settle  sync.Once // closes ready
 
 	subscribing sync.Mutex
 	subscribed  map[string]bool // resources, in the legacy session below
@@ -91,7 +93,7 @@ func (p *peer) watch(r *Request, era mcp.Era, resources []string, tell func(mess
 		if len(p.streams) >= h.opts.MaxSessions {
 			return nil, ErrBusy
 		}
-		s = &stream{peer: p, key: key, want: r.Revision.Era(), r: &own, watchers: map[*watcher]bool{}}
+		s = &stream{peer: p, key: key, want: r.Revision.Era(), r: &own, watchers: map[*watcher]bool{}, ready: make(chan struct{})}
 		s.ctx, s.cancel = context.WithCancel(h.ctx)
 		if !h.spawn(s.run) {
 			return nil, ErrClosed
@@ -101,6 +103,26 @@ func (p *peer) watch(r *Request, era mcp.Era, resources []string, tell func(mess
 	s.join(w)
 	var once sync.Once
 	return func() { once.Do(func() { s.part(w) }) }, nil
+}
+
+// Ready waits until the stream that a Watch of the same request has opened is
+// open, or is known not to be offered, so that nothing said from then on is
+// missed.
+func (h *Hub) Ready(ctx context.Context, r *Request) {
+	p, err := h.peer(ctx, r.Server, r.By)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	s := p.streams[keyOf(r)]
+	p.mu.Unlock()
+	if s == nil {
+		return
+	}
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+	}
 }
 
 // WatchLists passes on which lists of a server change, over a stream that all
@@ -188,6 +210,7 @@ func (s *stream) run() {
 	for s.ctx.Err() == nil {
 		start := time.Now()
 		err := s.once()
+		s.settle.Do(func() { close(s.ready) })
 		switch {
 		case errors.Is(err, errRenew):
 			continue
@@ -335,6 +358,7 @@ func (s *stream) listen(ctx context.Context, resources []string) error {
 // reopened notes a new connection. What was said between two of them is lost,
 // so everything in memory counts as old.
 func (s *stream) reopened() {
+	s.settle.Do(func() { close(s.ready) })
 	s.mu.Lock()
 	s.opened++
 	again := s.opened > 1

@@ -67,6 +67,14 @@ type state struct {
 func (d *descent) converse(ctx context.Context) (*answer, error) {
 	p := d.t.park(d)
 	p.sent = owned(&d.sent)
+	slot := d.t.slots.take(ctx, p)
+	if slot != nil {
+		p.sent.Affinity = slot.r.Affinity
+		// Ids are unique in a session, and this one sees many clients' calls.
+		p.sent.ID = append(strconv.AppendUint([]byte(`"headgate-`), d.t.serial.Add(1), 10), '"')
+		id, _ := mcp.Get(p.sent.Body, mcp.Root(p.sent.Body), "id")
+		p.sent.Body = mcp.Splice(nil, p.sent.Body, mcp.Edit{Span: id, With: p.sent.ID})
+	}
 	// The call outlives this request, so its end is told to it by hand.
 	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p.cancel = cancel
@@ -74,6 +82,9 @@ func (d *descent) converse(ctx context.Context) (*answer, error) {
 		defer close(p.done)
 		defer cancel()
 		p.answer, p.err = d.t.hub.Exchange(call, &p.sent, p)
+		if slot != nil {
+			d.t.slots.give(slot, p.err == nil)
+		}
 	}()
 	return p.wait(ctx, d)
 }

@@ -20,6 +20,7 @@ type Translator struct {
 	now     func() time.Time
 	serial  atomic.Uint64
 	errands chan struct{}
+	slots   slots
 
 	mu      sync.Mutex
 	parked  map[string]*parked
@@ -35,7 +36,7 @@ const (
 // New returns a translator in front of a hub. keys seal what clients keep for
 // it between two requests.
 func New(hub *upstream.Hub, keys *seal.Keys, now func() time.Time) *Translator {
-	return &Translator{hub: hub, keys: keys, now: now, errands: make(chan struct{}, maxErrands),
+	return &Translator{hub: hub, keys: keys, now: now, errands: make(chan struct{}, maxErrands), slots: slots{hub: hub, sets: map[string]*slotSet{}},
 		parked: map[string]*parked{}, per: map[string]int{}, waiting: map[waitKey]chan<- []byte{}}
 }
 
