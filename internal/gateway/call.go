@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"headgate/internal/call"
 	"headgate/internal/catalog"
@@ -39,7 +41,7 @@ func (g *Gateway) call(x *exchange) {
 			return
 		}
 		defer x.s.done(x)
-		x.s.touch(server)
+		x.listen(ctx, server)
 	}
 	x.asking = server
 	x.to.wait()
@@ -56,6 +58,25 @@ func (g *Gateway) call(x *exchange) {
 	x.to.answer(x.status(a), body)
 }
 
+// listenTime is how long the first call of a session waits for the stream on
+// which its server may ask something.
+const listenTime = 2 * time.Second
+
+// listen has the session's stream hear the server before the first call.
+func (x *exchange) listen(ctx context.Context, server *catalog.Server) {
+	heard := x.s.touch(server)
+	if heard == nil || len(x.s.client.Capabilities) <= len("{}") {
+		return // it has nothing to ask
+	}
+	t := time.NewTimer(listenTime)
+	defer t.Stop()
+	select {
+	case <-heard:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
 // relay sends a request that is no call and gives its answer back; it reports
 // whether that is a result.
 func (g *Gateway) relay(x *exchange, r upstream.Request) bool {
@@ -67,7 +88,7 @@ func (g *Gateway) relay(x *exchange, r upstream.Request) bool {
 			return false
 		}
 		defer x.s.done(x)
-		x.s.touch(r.Server)
+		x.listen(ctx, r.Server)
 	}
 	x.asking = r.Server
 	x.to.wait()

@@ -154,20 +154,22 @@ func (s *session) answered(id []byte) (question, bool) {
 }
 
 // touch notes that a server has something of this session, and listens to it
-// if the client does.
-func (s *session) touch(server *catalog.Server) {
+// if the client does. It returns what is closed once that is so, if it was not
+// before: old servers ask there what belongs to a call.
+func (s *session) touch(server *catalog.Server) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.touched[server.Key()] == server {
-		return
+		return nil
 	}
 	if s.touched == nil {
 		s.touched = map[string]*catalog.Server{}
 	}
 	s.touched[server.Key()] = server
-	if s.stream != nil {
-		s.stream.hearOwn(server, s.subscriptions(server))
+	if s.stream == nil {
+		return nil
 	}
+	return s.stream.hearOwn(server, s.subscriptions(server))
 }
 
 // around returns the servers that have something of this session.

@@ -52,8 +52,9 @@ type watchKey struct {
 type watch struct {
 	server *catalog.Server
 	uris   []string
-	stop   func() // nil until it is open
-	behind bool   // the watch it replaces is still heard
+	opened chan struct{} // closed once it is open, or has failed
+	stop   func()        // nil until then
+	behind bool          // the watch it replaces is still heard
 	ended  bool
 	failed time.Time
 }
@@ -130,7 +131,7 @@ func (st *stream) servers(ws *catalog.Workspace) []*catalog.Server {
 // share a connection. The caller holds the lock.
 func (st *stream) open(key watchKey, server *catalog.Server, uris []string) {
 	old := st.watches[key]
-	w := &watch{server: server, uris: uris, behind: old != nil}
+	w := &watch{server: server, uris: uris, behind: old != nil, opened: make(chan struct{})}
 	st.watches[key] = w
 	r := upstream.Request{Server: server, By: st.ep.by, Revision: mcp.LatestModern}
 	if st.session != nil {
@@ -147,8 +148,12 @@ func (st *stream) open(key watchKey, server *catalog.Server, uris []string) {
 		} else {
 			stop, err = st.g.Hub.WatchLists(ctx, server, st.ep.by, tell)
 		}
+		if key.own && err == nil {
+			st.g.Hub.Ready(ctx, &r)
+		}
 		st.mu.Lock()
 		defer st.mu.Unlock()
+		close(w.opened)
 		if w.behind = false; old != nil {
 			st.close(key, old)
 		}
@@ -174,19 +179,22 @@ func (st *stream) close(key watchKey, w *watch) {
 }
 
 // hearOwn watches what belongs to this client alone at a server: its session
-// there, and updates of resources.
-func (st *stream) hearOwn(server *catalog.Server, uris []string) {
+// there, and updates of resources. It returns what is closed once that is so.
+func (st *stream) hearOwn(server *catalog.Server, uris []string) <-chan struct{} {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	key := watchKey{server.Key(), true}
-	if w := st.watches[key]; w != nil && w.server.Version == server.Version && slices.Equal(w.uris, uris) {
-		return
+	w := st.watches[key]
+	if w == nil || w.server.Version != server.Version || !slices.Equal(w.uris, uris) {
+		select {
+		case <-st.over:
+			return nil
+		default:
+			st.open(key, server, uris)
+			w = st.watches[key]
+		}
 	}
-	select {
-	case <-st.over:
-	default:
-		st.open(key, server, uris)
-	}
+	return w.opened
 }
 
 // refresh follows changes of the workspace, and tries again what could not be
