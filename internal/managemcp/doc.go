@@ -8,7 +8,7 @@
 // trail are those of the Platform API, and none of its rules is here.
 //
 // Promises: a tool's arguments are validated before anything is called, and
-// every failure is a result ({error, detail, status}, isError), never a
+// every failure is a result (a text {error, detail, status}, isError), never a
 // protocol error; no value that was rejected comes back. The operator tier
 // (list_orgs, get_org) is reached with the operator's key alone and makes no
 // call without it. A missing organization header is 400 where there are several

@@ -217,7 +217,7 @@ func TestOwnWorkspace(t *testing.T) {
 		}
 		testkit.Must0(t, json.Unmarshal([]byte(body), &reply))
 		if reply.Result.IsError {
-			t.Fatalf("%s: %v", name, reply.Result.StructuredContent)
+			t.Fatalf("%s: %s", name, body)
 		}
 		return reply.Result.StructuredContent
 	}

@@ -73,7 +73,11 @@ func result(v any, failed bool) *mcp.CallToolResult {
 	if err := enc.Encode(v); err != nil {
 		return result(failure{Error: "INTERNAL", Detail: "The answer cannot be written."}, true)
 	}
-	return &mcp.CallToolResult{IsError: failed, Content: []mcp.Content{&mcp.TextContent{Text: strings.TrimSpace(text.String())}}, StructuredContent: json.RawMessage(bytes.TrimSpace(text.Bytes()))}
+	r := &mcp.CallToolResult{IsError: failed, Content: []mcp.Content{&mcp.TextContent{Text: strings.TrimSpace(text.String())}}}
+	if !failed { // clients hold structured content to the output schema, failures too
+		r.StructuredContent = json.RawMessage(bytes.TrimSpace(text.Bytes()))
+	}
+	return r
 }
 
 func (c *invocation) run(ctx context.Context, arguments json.RawMessage) any {

@@ -2,7 +2,6 @@ package managemcp
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -98,8 +97,8 @@ func (g *registry) extras(find finder) {
 					return nil, fmt.Errorf("the request is over")
 				}
 				answer := invoke(ctx, t, s.call, s.base, s.who, nil)
-				text, _ := answer.StructuredContent.(json.RawMessage)
-				return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: r.Params.URI, MIMEType: "application/json", Text: string(text)}}}, nil
+				text, _ := answer.Content[0].(*mcp.TextContent)
+				return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{URI: r.Params.URI, MIMEType: "application/json", Text: text.Text}}}, nil
 			})
 	}
 }

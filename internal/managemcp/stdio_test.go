@@ -40,7 +40,7 @@ func use(t *testing.T, s *mcp.ClientSession, name string, arguments any) *answer
 	t.Helper()
 	r := testkit.Must(s.CallTool(t.Context(), &mcp.CallToolParams{Name: name, Arguments: arguments}))(t)
 	a := &answer{t: t, name: name, IsError: r.IsError}
-	testkit.Must0(t, json.Unmarshal(testkit.Must(json.Marshal(r.StructuredContent))(t), &a.Data))
+	testkit.Must0(t, json.Unmarshal([]byte(r.Content[0].(*mcp.TextContent).Text), &a.Data))
 	return a
 }
 
