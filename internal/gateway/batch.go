@@ -60,7 +60,7 @@ func (x *exchange) split() ([]mcp.Span, error) {
 
 // entry serves one message of a batch.
 func (g *Gateway) entry(all *exchange, span mcp.Span, answer *[]byte) {
-	x := g.begin(all.web.w, all.r, all.ep)
+	x := g.begin(all.web.w, detached(all.r), all.ep)
 	defer x.end()
 	x.to = entry{&all.web, answer}
 	x.body = append(x.body[:0], span.Of(all.body)...)

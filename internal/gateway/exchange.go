@@ -8,6 +8,7 @@ import (
 
 	"headgate/internal/catalog"
 	"headgate/internal/mcp"
+	"headgate/internal/server/request"
 )
 
 // exchange is one message of a client and the way its answer goes out. It is
@@ -43,6 +44,14 @@ func (x *exchange) end() {
 	g := x.g
 	*x = exchange{body: spare(x.body), sent: spare(x.sent), out: spare(x.out), e: x.e, web: web{timer: x.web.timer, buf: spare(x.web.buf)}}
 	g.buffers.Put(x)
+}
+
+// detached returns a request for a message that is served beside the goroutine
+// of its HTTP request, to which what is known of that belongs.
+func detached(r *http.Request) *http.Request {
+	ctx := r.Context()
+	info := request.Info{ID: request.ID(ctx), Addr: request.ClientAddr(ctx), Draining: request.Draining(ctx)}
+	return r.WithContext(request.With(context.WithoutCancel(ctx), info))
 }
 
 // spare returns a buffer for the next message, unless it grew beyond what is

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 
 	"headgate/internal/fault"
 	"headgate/internal/mcp"
-	"headgate/internal/server/request"
 )
 
 // pair is a client of 2024-11-05: it hears everything on one stream, which told
@@ -132,8 +130,7 @@ func (p *pair) post(x *exchange) {
 	}
 	// The next message may come on the same connection, so this one goes on
 	// without its HTTP request.
-	info := request.Info{ID: request.ID(x.r.Context()), Addr: request.ClientAddr(x.r.Context())}
-	y := p.g.begin(nil, x.r.WithContext(request.With(context.WithoutCancel(x.r.Context()), info)), x.ep)
+	y := p.g.begin(nil, detached(x.r), x.ep)
 	x.body, y.body = y.body, x.body
 	x.e, y.e = y.e, x.e
 	y.to = pairAnswer{p}
