@@ -157,6 +157,10 @@ func TestAdmit(t *testing.T) {
 			testkit.Must0(t, h.use(h.Service, 4*cent))
 			h.refused(h.use(h.Service, cent), "hourly")
 		})
+		t.Run("all of an organization's are what each is", func(t *testing.T) {
+			all := testkit.Must(h.All(t.Context(), h.by.Organization))(t)
+			testkit.Equal(t, all, map[string]budget.Budget{h.ws.ID: testkit.Must(h.Get(t.Context(), h.by.Organization, h.ws.ID))(t)})
+		})
 		t.Run("every period in which too little is left is named", func(t *testing.T) {
 			h.set(budget.Limits{10, 20, 10, 11})
 			h.refused(h.use(h.Service, cent+1), "hourly", "weekly", "monthly")

@@ -44,13 +44,7 @@ func (s *Service) get(ctx context.Context, w workspace.Workspace) (b Budget, err
 	if b.Spent, _, err = state(ctx, s.Store, w.ID, s.Now()); err != nil {
 		return b, err
 	}
-	if v, ok := s.entries.Load(w.ID); ok {
-		loose := v.(*entry).loose.Load()
-		for p := range b.Spent {
-			b.Spent[p] += loose
-		}
-	}
-	return b, nil
+	return s.withLoose(b), nil
 }
 
 // All returns the budgets of an organization's workspaces by id.
@@ -61,11 +55,26 @@ func (s *Service) All(ctx context.Context, organization string) (map[string]Budg
 	}
 	all := make(map[string]Budget, len(list))
 	for _, w := range list {
-		if all[w.ID], err = s.get(ctx, w); err != nil {
-			return nil, err
-		}
+		all[w.ID] = Budget{Workspace: w.ID, Limits: NoLimits}
+	}
+	if err := readAll(ctx, s.Store, organization, s.Now(), all); err != nil {
+		return nil, err
+	}
+	for id, b := range all {
+		all[id] = s.withLoose(b)
 	}
 	return all, nil
+}
+
+// withLoose adds what was spent without a budget and is not written yet.
+func (s *Service) withLoose(b Budget) Budget {
+	if v, ok := s.entries.Load(b.Workspace); ok {
+		loose := v.(*entry).loose.Load()
+		for p := range b.Spent {
+			b.Spent[p] += loose
+		}
+	}
+	return b
 }
 
 // Set replaces all ceilings of a workspace. Calls that begin from now on are

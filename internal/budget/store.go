@@ -76,6 +76,42 @@ func state(ctx context.Context, q db.Querier, ws string, now time.Time) (Spent, 
 	return r.spent, r.leased, nil
 }
 
+// readAll fills in the budgets of an organization's workspaces, two statements
+// for however many there are.
+func readAll(ctx context.Context, q db.Querier, organization string, now time.Time, all map[string]Budget) error {
+	type row struct {
+		workspace, period string
+		limits            Limits
+		spent             int64
+	}
+	limits, err := db.All(ctx, q, func(r *row) []any { return append([]any{&r.workspace}, r.limits.fields()...) },
+		`SELECT workspace_id, hourly, daily, weekly, monthly FROM budgets WHERE organization_id = $1`, organization)
+	if err != nil {
+		return fmt.Errorf("read budgets: %w", err)
+	}
+	for _, r := range limits {
+		if b, ok := all[r.workspace]; ok {
+			b.Limits = r.limits
+			all[r.workspace] = b
+		}
+	}
+	spent, err := db.All(ctx, q, func(r *row) []any { return []any{&r.workspace, &r.period, &r.spent} },
+		`SELECT workspace_id, period, CAST(SUM(spent) AS BIGINT) FROM budget_buckets WHERE workspace_id IN (SELECT id FROM workspaces WHERE organization_id = $1 AND removed_at IS NULL)
+		AND (period = 'hourly' AND bucket >= $2 OR period = 'daily' AND bucket >= $3 OR period = 'weekly' AND bucket >= $4 OR period = 'monthly' AND bucket >= $5) GROUP BY workspace_id, period`,
+		organization, Hourly.oldest(now), Daily.oldest(now), Weekly.oldest(now), Monthly.oldest(now))
+	if err != nil {
+		return fmt.Errorf("read spending: %w", err)
+	}
+	for _, r := range spent {
+		if p, ok := PeriodOf(r.period); ok {
+			b := all[r.workspace]
+			b.Spent[p] = r.spent
+			all[r.workspace] = b
+		}
+	}
+	return nil
+}
+
 // spend adds to the windows outside of the fast lane.
 func spend(ctx context.Context, tx *db.Tx, ws string, at time.Time, micros int64) error {
 	for p := range periods {

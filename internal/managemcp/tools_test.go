@@ -204,6 +204,7 @@ func TestEachTool(t *testing.T) {
 		h.tool("revoke_org_token", map[string]any{"id": minted["id"]}).ok()
 		status, _, _ := h.post(map[string]string{"Authorization": "Bearer " + text(minted["auth_token"]), "X-Headgate-Org-Id": h.owner.Organization.ID}, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
 		testkit.Equal(t, status, 401)
+		testkit.Equal(t, h.tool("revoke_org_token", map[string]any{"id": minted["id"]}).failed("HTTP 404"), 404)
 		testkit.Equal(t, h.tool("revoke_org_token", map[string]any{"id": "nobody"}).failed("HTTP 404"), 404)
 		own := h.tool("mint_workspace_token", map[string]any{"workspace_id": ws}).ok()
 		if !strings.HasPrefix(text(own["auth_token"]), "wk_") {

@@ -133,7 +133,11 @@ func (a *api) ofOrganization(ctx context.Context, key string) (apikey.Key, error
 }
 
 func (a *api) revokeOrgKey(ctx context.Context, in *revokeOrgKey) (*rest.OK[revoked, rest.Meta], error) {
-	if _, err := a.ofOrganization(ctx, in.ID); err != nil {
+	k, err := a.ofOrganization(ctx, in.ID)
+	if err == nil && !k.RevokedAt.IsZero() {
+		err = apikey.ErrNotFound // it is gone; nobody is told twice that it went
+	}
+	if err != nil {
 		return nil, err
 	}
 	if !in.Tree {

@@ -1,13 +1,19 @@
 package platform_test
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"headgate/internal/access"
 	"headgate/internal/db"
 	"headgate/internal/testkit"
+	"headgate/internal/testkit/world"
+	"headgate/internal/upstream"
 )
 
 func (h *house) events(t *testing.T) int64 {
@@ -141,4 +147,37 @@ func TestCallsOfAWorkspace(t *testing.T) {
 		h.as(as, "PUT", "/organizations/me/plugins/allowlist", map[string]any{"plugins": []string{}, "enabledBy": "x"}).want(200)
 		call().want(200)
 	})
+}
+
+// waiting is an MCP server whose one tool answers when it is let go.
+func waiting(started chan<- struct{}, release <-chan struct{}) http.Handler {
+	s := mcp.NewServer(&mcp.Implementation{Name: "waiting", Version: "1"}, nil)
+	mcp.AddTool(s, &mcp.Tool{Name: "wait"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, struct{}, error) {
+		started <- struct{}{}
+		<-release
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "done"}}}, struct{}{}, nil
+	})
+	return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, &mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true, DisableLocalhostProtection: true})
+}
+
+// A restart and a purge let what is in flight end.
+func TestRestartLosesNothing(t *testing.T) {
+	started, release := make(chan struct{}), make(chan struct{})
+	h := newHouse(t, testkit.SQLite(t), world.Options{Builtins: upstream.Builtins{"waiting": waiting(started, release)}})
+	as := h.owner.Token
+	service := h.Builtin(h.owner.Organization, "waiting", "waiting").Service.ID
+	answers := make(chan *answer)
+	go func() {
+		answers <- h.as(as, "POST", "/mcp/execute/tool", map[string]any{"serviceId": service, "toolName": "wait", "parameters": map[string]any{}})
+	}()
+	<-started
+	h.as(as, "POST", "/workspaces/default/restart", nil).want(200)
+	h.Settle()
+	if n := h.as(as, "GET", "/workspaces/default", nil).want(200).data("workspace", "activeTasks"); n != 1.0 {
+		t.Errorf("%v calls are said to run", n)
+	}
+	close(release)
+	(<-answers).want(200)
+	go func() { <-started }()
+	h.as(as, "POST", "/mcp/execute/tool", map[string]any{"serviceId": service, "toolName": "wait", "parameters": map[string]any{}}).want(200)
 }
