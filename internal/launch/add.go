@@ -83,7 +83,7 @@ func (src *Source) read() (*Entry, []string, error) {
 	}
 	at := strings.LastIndexByte(src.NPM, '@')
 	if at <= 0 {
-		return nil, nil, ErrEntry.Saying("Name the package with its exact version, such as %s@1.2.3.", src.NPM)
+		return nil, nil, ErrEntry.Saying("Name the package with its exact version, such as @scope/name@1.2.3.")
 	}
 	p := &Package{NPM: src.NPM[:at], Version: src.NPM[at+1:], Bin: src.Bin}
 	if err := p.check(); err != nil {

@@ -124,7 +124,13 @@ var hostile = map[string]func(args []string){
 	"nested": nested,
 }
 
-func wait() { <-make(chan int, 1) }
+// wait never returns. It sleeps, because without cgo the runtime ends a program
+// in which nothing but a channel is waited for.
+func wait() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
 
 func atoi(s string) int {
 	n, err := strconv.Atoi(s)
