@@ -75,7 +75,7 @@ func Parse(text []byte) (*Entry, error) {
 	d.KnownFields(true)
 	e := &Entry{}
 	if err := d.Decode(e); err != nil {
-		return nil, ErrEntry.Saying("The entry is not readable: %s.", plain(err)).Because(err)
+		return nil, ErrEntry.Saying("The entry is not readable%s. An entry is a YAML or JSON map; headgate catalog show prints one that ships.", lineOf(err)).Because(err)
 	}
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return nil, ErrEntry.Saying("The file holds more than one entry.")
@@ -83,10 +83,17 @@ func Parse(text []byte) (*Entry, error) {
 	return e, e.check()
 }
 
-// plain is a parser's complaint in one line: to the operator, whose text it is.
-func plain(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// lineOf says where a YAML error is. What is wrong there is in the error too,
+// but with the rejected value, which is not said back.
+func lineOf(err error) string {
+	if at := yamlLine.FindString(err.Error()); at != "" {
+		return ", see " + at
+	}
+	return ""
+}
 
 var (
+	yamlLine = regexp.MustCompile(`line [0-9]+`)
 	npmName  = regexp.MustCompile(`^(?:@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*$`)
 	exact    = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(?:-[0-9A-Za-z.-]+)?$`)
 	sha512   = regexp.MustCompile(`^sha512-[A-Za-z0-9+/]{86}==$`)
@@ -97,7 +104,7 @@ var (
 
 // check holds an entry to the rules, but for what only an installation tells.
 func (e *Entry) check() error {
-	bad := func(format string, args ...any) error { return ErrEntry.Saying(format, args...).With("entry", e.Name) }
+	bad := func(format string, args ...any) error { return ErrEntry.Saying(format, args...) }
 	if err := catalog.CheckSlug(e.Name); err != nil {
 		return bad("An entry's name is 1 to 32 lower-case letters, digits and hyphens, beginning with a letter or digit.")
 	}
@@ -111,7 +118,7 @@ func (e *Entry) check() error {
 	for i := range e.Parameters {
 		p := &e.Parameters[i]
 		if known[p.Name] != nil || p.Name == privateRef {
-			return bad("The parameter %s is there twice, or its name is reserved.", p.Name)
+			return bad("A parameter is there twice, or its name is reserved.")
 		}
 		known[p.Name] = p
 		if err := p.check(bad); err != nil {

@@ -74,7 +74,7 @@ func (l *lockFile) script(p *Package) (string, error) {
 	}
 	file = filepath.FromSlash(strings.TrimPrefix(file, "./"))
 	if !ok || !filepath.IsLocal(file) {
-		return "", ErrEntry.Saying("The package has no program %q. Name one of its programs in bin.", p.Bin).With("bins", names(bins))
+		return "", ErrEntry.Saying("The package has no program of that name. Name one of its programs in bin.").With("bins", names(bins))
 	}
 	return filepath.Join("node_modules", filepath.FromSlash(p.NPM), file), nil
 }
