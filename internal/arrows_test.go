@@ -14,7 +14,7 @@ import (
 // ARCHITECTURE.md explains the layers. A package without a row fails, and so
 // does a row without a package.
 var arrows = map[string]string{
-	"fault": "", "id": "", "seal": "", "db": "fault", "journal": "", "mcp": "fault",
+	"fault": "", "id": "", "seal": "", "db": "fault id", "journal": "", "mcp": "fault",
 	"access":   "fault",
 	"netguard": "fault",
 	"jobs":     "db fault id",

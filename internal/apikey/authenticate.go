@@ -29,7 +29,11 @@ func (s *Service) Authenticate(ctx context.Context, value string, addr netip.Add
 	// A load that this call merely joined may have read before the last change.
 	for range loadAttempts {
 		if e != nil && !e.stale.Load() {
-			return s.use(e)
+			p, err := s.use(e)
+			if err == nil && !s.store.Current() {
+				return nil, db.ErrAlone // it may have been revoked elsewhere
+			}
+			return p, err
 		}
 		var err error
 		if e != nil {

@@ -10,6 +10,7 @@ import (
 
 	"headgate/internal/access"
 	"headgate/internal/apikey"
+	"headgate/internal/db"
 	"headgate/internal/gateway"
 	"headgate/internal/rest"
 	"headgate/internal/rest/account"
@@ -28,8 +29,11 @@ type readiness struct{ up atomic.Bool }
 var errStarting = errors.New("the start is not complete")
 
 func (a *App) isReady(ctx context.Context) error {
-	if !a.ready.up.Load() {
+	switch {
+	case !a.ready.up.Load():
 		return errStarting
+	case !a.Store.Current():
+		return db.ErrAlone
 	}
 	return a.Store.Ping(ctx)
 }

@@ -27,12 +27,13 @@ func (a *App) Run(ctx context.Context) error {
 	// requests leave behind is still written.
 	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBack()
+	a.Store.Join()
 	var work errgroup.Group
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
 	}{
-		{"keys", a.APIKeys.Run}, {"rows of calls", a.Committer.Run}, {"credits", func(ctx context.Context) error { return a.Credits.Run(ctx, a.Log) }}, {"daily counts", a.Daily.Run}, {"bodies", a.Bodies.Run}, {"error log", a.Errors.Run},
+		{"replicas", func(ctx context.Context) error { return a.Store.Replicate(ctx, a.Log) }}, {"keys", a.APIKeys.Run}, {"rows of calls", a.Committer.Run}, {"credits", func(ctx context.Context) error { return a.Credits.Run(ctx, a.Log) }}, {"daily counts", a.Daily.Run}, {"bodies", a.Bodies.Run}, {"error log", a.Errors.Run},
 		{"jobs", a.Jobs.Run}, {"gateway", a.Gateway.Run}, {"programs", a.runPrograms}, {"budgets and checkpoints", a.runManage},
 	} {
 		work.Go(func() error {

@@ -35,6 +35,9 @@ type Options struct {
 	Relaxed bool
 	// Connections bounds the PostgreSQL pool; 0 means 16.
 	Connections int
+	// Lease is how long a replica trusts what it remembers after its link to
+	// the others has answered; 0 means 3 s.
+	Lease time.Duration
 }
 
 // Store is an open database.
@@ -45,6 +48,7 @@ type Store struct {
 	lock    *os.File
 	queries atomic.Int64
 	fast    fastLane
+	links   *links
 	barrier barrier
 	after   struct {
 		sync.Mutex
@@ -85,7 +89,7 @@ func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	_ = file.Close()
-	s := &Store{engine: SQLite, lock: lock}
+	s := &Store{engine: SQLite, lock: lock, links: newLinks(nil, 0)}
 	sync := "FULL"
 	if o.Relaxed {
 		sync = "NORMAL"
@@ -128,7 +132,7 @@ func openPostgres(ctx context.Context, url string, o Options) (*Store, error) {
 		_ = w.Close()
 		return nil, fmt.Errorf("reach PostgreSQL (check the setting database, and that the server runs and lets this user in): %w", err)
 	}
-	return &Store{engine: PostgreSQL, write: w, read: w}, nil
+	return &Store{engine: PostgreSQL, write: w, read: w, links: newLinks(config, o.Lease)}, nil
 }
 
 // Close ends every connection and lets go of the file.
@@ -244,16 +248,23 @@ func (s *Store) tryTx(ctx context.Context, fn func(tx *Tx) error) error {
 	if err := fn(tx); err != nil {
 		return err
 	}
+	settled, dropped, err := s.tell(ctx, tx)
+	if err != nil {
+		return err
+	}
 	if err := t.Commit(); err != nil {
+		dropped()
 		return fmt.Errorf("commit: %w", translate(err))
 	}
 	s.announce(tx.changes)
+	settled()
 	return nil
 }
 
 // Changed notes that something others may have cached has changed. Once the
 // transaction has committed, and before Tx returns, every OnChange function of
-// this process has been called with it; a rollback forgets it.
+// this process has been called with it, and of every live replica (Replicate);
+// a rollback forgets it.
 func (t *Tx) Changed(kind, ref string) { t.changes = append(t.changes, change{kind, ref}) }
 
 // OnChange registers a function that is told of every committed change. It

@@ -10,7 +10,9 @@
 // Promises: a committed transaction is on disk (synchronous=FULL, or what the
 // PostgreSQL server says); on SQLite there is one writer and the file is
 // locked to this process; inside Tx nothing is visible to others before it
-// returns nil; ErrDuplicate and ErrNone mean the same on both engines.
+// returns nil; ErrDuplicate and ErrNone mean the same on both engines; what
+// changed is known to every live replica before Tx returns (Tx.Changed,
+// Replicate), and one that cannot hear the others says so (Current).
 //
 // Traps (each pinned by a test): never swallow ErrDuplicate inside Tx, use ON
 // CONFLICT DO NOTHING; no network call inside Tx; times are BIGINT

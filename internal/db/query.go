@@ -25,6 +25,10 @@ var ErrRefused = errors.New("a constraint refused the row")
 // come back, whoever met it.
 var ErrUnavailable = fault.New(fault.Unavailable, "db.unavailable", "The database cannot be used at the moment. Try again soon; an operator should look at the server's log, the database and its disk.").After(2 * time.Second)
 
+// ErrAlone means that this replica has lost its link to the others (Current), so
+// that what it remembers of credentials may hold no more.
+var ErrAlone = fault.New(fault.Unavailable, "db.alone", "This replica has lost touch with the database and the other replicas, so it cannot tell which credentials still hold. Try again in a moment.").After(time.Second)
+
 // Exec runs a statement and returns the number of rows it changed.
 func Exec(ctx context.Context, q Querier, text string, args ...any) (int64, error) {
 	res, err := q.exec(ctx, text, args)

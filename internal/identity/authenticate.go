@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"headgate/internal/access"
+	"headgate/internal/db"
 	"headgate/internal/fault"
 )
 
@@ -53,6 +54,9 @@ func (s *Service) Authenticate(ctx context.Context, token string) (*access.Princ
 		return nil, ErrTokenInvalid
 	case v.organization != "" && v.organization != g.principal.Organization:
 		return nil, ErrTokenExpired.Saying("The session has switched to another organization. Refresh the token.")
+	}
+	if !s.store.Current() {
+		return nil, db.ErrAlone // it may have ended elsewhere
 	}
 	p := g.principal
 	p.ExpiresAt = v.expires
