@@ -33,6 +33,8 @@ var bars = []bar{
 	{name: "tools/list of " + strconv.Itoa(listed) + " tools, of copying its bytes", floor: 0.7, goal: 0.9,
 		value: func(b *bench) float64 { return b.share(lists, durable, copyOnly) }},
 	shareBar(stdioCalls, overStdio, direct, 0.25, 0.30),
+	{name: "CPU per call, " + stdioCalls, unit: " ms", floor: 0.13, goal: 0.09, atMost: true,
+		value: func(b *bench) float64 { return b.cpu(stdioCalls, overStdio) }},
 	{name: coldStart, unit: " ms", floor: 150, goal: 50, atMost: true, value: valueOf(coldStart)},
 	{name: "what the walls add to a start", unit: " ms", floor: 10, goal: 5, atMost: true, value: valueOf(wallCost)},
 	{name: "memory of Headgate per idle stdio child", unit: " MiB", floor: 1, goal: 0.5, atMost: true, value: valueOf(idleStdio)},

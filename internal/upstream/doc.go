@@ -15,7 +15,8 @@
 // credentials is not told another.
 //
 // Servers that are not reached by Streamable HTTP come in through Channel, an
-// in-process http.Handler that speaks for them: the built-in servers do.
+// in-process http.Handler that speaks for them: the built-in servers do, and
+// package stdio for programs. No connection lies in between.
 //
 // It leaves to others: translating a message from one era to the other
 // (gateway), whether a call may be made and who pays (call), and which

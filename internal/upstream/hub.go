@@ -86,7 +86,6 @@ type Hub struct {
 	tasks   tasks // goroutines that outlive a call
 	calls   *wire.Pool
 	streams *wire.Pool // long ones, so that they cannot take the calls' connections
-	local   *local
 
 	mu      sync.RWMutex
 	origins map[originKey]*origin
@@ -107,13 +106,12 @@ const (
 // NewHub returns a hub. Close it when done.
 func NewHub(o Options) *Hub {
 	o.fill()
-	h := &Hub{opts: o, origins: map[originKey]*origin{}, errands: make(chan struct{}, maxErrands), local: newLocal()}
+	h := &Hub{opts: o, origins: map[originKey]*origin{}, errands: make(chan struct{}, maxErrands)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	dial := h.local.or(o.Dial)
-	h.calls = wire.NewPool(dial, o.Wire)
+	h.calls = wire.NewPool(o.Dial, o.Wire)
 	long := o.Wire
 	long.MaxConns, long.MaxIdle = maxStreams, 1
-	h.streams = wire.NewPool(dial, long)
+	h.streams = wire.NewPool(o.Dial, long)
 	h.scratch.New = func() any { return newExchange(h) }
 	h.spawn(h.sweep)
 	return h
@@ -140,7 +138,6 @@ func (h *Hub) Close(ctx context.Context) {
 	h.tasks.end(ctx)
 	h.calls.Close()
 	h.streams.Close()
-	h.local.close()
 }
 
 // tasks are goroutines that Close waits for.

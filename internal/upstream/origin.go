@@ -49,7 +49,6 @@ type peer struct {
 	mu       sync.Mutex
 	sessions map[sessionKey]*session
 	streams  map[sessionKey]*stream
-	local    string // the host of an in-process server
 	gone     bool
 }
 
@@ -111,11 +110,11 @@ func (o *origin) open(ctx context.Context, s *catalog.Server, b *catalog.Binding
 	if p := o.peers[b.Identity]; p != nil {
 		return p, nil
 	}
-	target, host, err := o.hub.target(ctx, s, b)
+	target, err := o.hub.target(ctx, s, b)
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{hub: o.hub, origin: o, bound: b, local: host, sessions: map[sessionKey]*session{}, streams: map[sessionKey]*stream{}}
+	p := &peer{hub: o.hub, origin: o, bound: b, sessions: map[sessionKey]*session{}, streams: map[sessionKey]*stream{}}
 	p.server.Store(s)
 	p.target.Store(target)
 	if !o.gone { // swept at this very moment: this one peer serves its caller and is forgotten
@@ -124,9 +123,8 @@ func (o *origin) open(ctx context.Context, s *catalog.Server, b *catalog.Binding
 	return p, nil
 }
 
-// target prepares requests to a server; localHost is set for one that lives in
-// this process.
-func (h *Hub) target(ctx context.Context, s *catalog.Server, b *catalog.Binding) (t *wire.Target, localHost string, err error) {
+// target prepares requests to a server.
+func (h *Hub) target(ctx context.Context, s *catalog.Server, b *catalog.Binding) (*wire.Target, error) {
 	if s.Transport != catalog.HTTP {
 		return h.channel(ctx, s.Transport, s, b)
 	}
@@ -136,25 +134,22 @@ func (h *Hub) target(ctx context.Context, s *catalog.Server, b *catalog.Binding)
 	}
 	u, err := url.Parse(s.URL)
 	if err != nil {
-		return nil, "", wire.ErrRequest.Because(err)
+		return nil, wire.ErrRequest.Because(err)
 	}
-	t, err = wire.NewTarget(u, fields)
-	return t, "", err
+	return wire.NewTarget(u, fields)
 }
 
 // channel prepares requests to a server by way of a channel.
-func (h *Hub) channel(ctx context.Context, transport catalog.Transport, s *catalog.Server, b *catalog.Binding) (t *wire.Target, localHost string, err error) {
+func (h *Hub) channel(ctx context.Context, transport catalog.Transport, s *catalog.Server, b *catalog.Binding) (*wire.Target, error) {
 	channel := h.opts.Channels[transport]
 	if channel == nil {
-		return nil, "", ErrTransport
+		return nil, ErrTransport
 	}
 	handler, err := channel.Open(ctx, s, b)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	localHost = h.local.serve(handler)
-	t, err = wire.NewTarget(&url.URL{Scheme: "http", Host: localHost, Path: "/mcp"}, nil)
-	return t, localHost, err
+	return wire.NewInsideTarget(handler), nil
 }
 
 // sweep closes what nobody uses, until the hub closes.

@@ -52,7 +52,7 @@ func (p *peer) pair(ctx context.Context) (*Facts, error) {
 	if s.Transport != catalog.HTTP || p.hub.opts.Channels[catalog.SSE] == nil {
 		return nil, ErrTransport
 	}
-	t, host, err := p.hub.channel(ctx, catalog.SSE, s, p.bound)
+	t, err := p.hub.channel(ctx, catalog.SSE, s, p.bound)
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +65,8 @@ func (p *peer) pair(ctx context.Context) (*Facts, error) {
 	if err != nil {
 		p.target.Store(direct)
 		p.mu.Unlock()
-		p.hub.local.drop(host)
 		return nil, err
 	}
-	p.local = host
 	p.mu.Unlock()
 	p.paired.Store(true)
 	p.eras.learn(mcp.Modern, nil, p.hub.opts.Now().Add(absentTTL))
@@ -77,16 +75,11 @@ func (p *peer) pair(ctx context.Context) (*Facts, error) {
 
 // unpair goes back to the server itself, which has stopped speaking HTTP+SSE.
 func (p *peer) unpair(ctx context.Context) error {
-	t, _, err := p.hub.target(ctx, p.server.Load(), p.bound)
+	t, err := p.hub.target(ctx, p.server.Load(), p.bound)
 	if err != nil {
 		return err
 	}
 	p.target.Store(t)
 	p.paired.Store(false)
-	p.mu.Lock()
-	host := p.local
-	p.local = ""
-	p.mu.Unlock()
-	p.hub.local.drop(host)
 	return nil
 }

@@ -308,31 +308,21 @@ func (p *peer) endAffinity(affinity string) {
 func (p *peer) close(run func(func())) {
 	p.mu.Lock()
 	p.gone = true
-	sessions, streams, host := p.sessions, p.streams, p.local
+	sessions, streams := p.sessions, p.streams
 	p.sessions, p.streams = map[sessionKey]*session{}, map[sessionKey]*stream{}
 	p.mu.Unlock()
 	for _, st := range streams {
 		st.cancel()
 	}
-	left := new(atomic.Int32)
-	left.Store(1)
-	done := func() { // the last one out takes an in-process server away
-		if left.Add(-1) == 0 && host != "" {
-			p.hub.local.drop(host)
-		}
-	}
 	for _, s := range sessions {
 		if s.open.Load() {
-			left.Add(1)
 			run(func() {
-				defer done()
 				ctx, cancel := context.WithTimeout(p.hub.ctx, errandTime)
 				defer cancel()
 				p.goodbye(ctx, s)
 			})
 		}
 	}
-	done()
 }
 
 // tellCancelled tells a legacy server that nobody waits for a request any more:

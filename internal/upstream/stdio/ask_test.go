@@ -202,6 +202,20 @@ func TestNotifications(t *testing.T) {
 		h.hub.EndSession("chatty")
 		h.loggedTimes(s, "level error", 2)
 	})
+	t.Run("a client that asked for no level sees info and above", func(t *testing.T) {
+		for s, want := range map[*catalog.Server]int{legacySDK(): 1, server("legacy"): 0} {
+			r := asked(s, "one", "log", "a warning")
+			if s.Era != catalog.Legacy {
+				r.Body = []byte(strings.Replace(string(r.Body), `{"text":"a warning"}`, `{"level":"debug"}`, 1))
+			}
+			var events sink
+			a := testkit.Must(h.hub.Exchange(t.Context(), r, &events))(t)
+			a.Release()
+			if len(events.all()) != want {
+				t.Errorf("%s: %v", s.Slug, events.all())
+			}
+		}
+	})
 	t.Run("a modern caller gets the log lines it asked for", func(t *testing.T) {
 		s := server("sdk")
 		for _, c := range []struct{ level, text string }{{"warning", "heard"}, {"", "unheard"}} {

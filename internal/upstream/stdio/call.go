@@ -2,6 +2,7 @@ package stdio
 
 import (
 	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"headgate/internal/mcp"
@@ -24,12 +25,50 @@ type call struct {
 	listen  bool     // a subscription: long, and no work
 
 	answer chan *reply // of one
-	events chan []byte
-	queued *atomic.Int64 // bytes that wait for readers, over all calls of the connection
+	inbox  *inbox      // what comes before it
+	queued *atomic.Int64
 }
 
 func newCall(method string) *call {
-	return &call{method: method, level: silent, answer: make(chan *reply, 1), events: make(chan []byte, maxEvents), queued: new(atomic.Int64)}
+	return &call{method: method, level: silent, answer: make(chan *reply, 1), inbox: newInbox(), queued: new(atomic.Int64)}
+}
+
+// inbox holds messages for one reader. It is mostly empty, so it takes memory
+// only when something comes.
+type inbox struct {
+	news chan struct{} // of one: something has come
+
+	mu   sync.Mutex
+	list [][]byte
+}
+
+func newInbox() *inbox { return &inbox{news: make(chan struct{}, 1)} }
+
+// put adds a message, unless there are too many.
+func (b *inbox) put(message []byte) bool {
+	b.mu.Lock()
+	full := len(b.list) >= maxEvents
+	if !full {
+		b.list = append(b.list, message)
+	}
+	b.mu.Unlock()
+	if full {
+		return false
+	}
+	select {
+	case b.news <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// take empties the inbox.
+func (b *inbox) take() [][]byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := b.list
+	b.list = nil
+	return list
 }
 
 // reply is a child's answer.
@@ -67,29 +106,24 @@ func works(method string) bool {
 	return false
 }
 
-// push hands a message to the caller, unless too many wait for it.
+// push hands a message to the caller, unless too many wait for it, or too many
+// bytes for all callers of the child.
 func (k *call) push(message []byte) bool {
-	if k.queued.Add(int64(len(message))) <= maxQueued {
-		select {
-		case k.events <- message:
-			return true
-		default:
-		}
+	if k.queued.Add(int64(len(message))) <= maxQueued && k.inbox.put(message) {
+		return true
 	}
 	k.queued.Add(-int64(len(message)))
 	return false
 }
 
-// pushNews is push for what a subscription brings, which is bounded by itself.
-func (k *call) pushNews(message []byte) {
-	select {
-	case k.events <- message:
-	default:
+// events takes what has come for the call.
+func (k *call) events() [][]byte {
+	list := k.inbox.take()
+	for _, m := range list {
+		k.queued.Add(-int64(len(m)))
 	}
+	return list
 }
-
-// took counts a message that its reader has taken.
-func (k *call) took(message []byte) { k.queued.Add(-int64(len(message))) }
 
 // idOf reads an id or token that we gave.
 func idOf(b []byte, v mcp.Span) (uint64, bool) {

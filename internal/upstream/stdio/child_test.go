@@ -1,3 +1,5 @@
+//go:build linux && (amd64 || arm64)
+
 package stdio_test
 
 import (
@@ -187,6 +189,9 @@ func (s *rawServer) call(m *rawMessage) {
 		}
 	case "exit":
 		os.Exit(5)
+	case "sleep":
+		fmt.Fprintln(os.Stderr, "sleeping")
+		time.Sleep(time.Minute)
 	case "deaf":
 		_ = os.Stdin.Close()
 		s.text(m.ID, "ok")

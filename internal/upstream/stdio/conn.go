@@ -13,11 +13,10 @@ import (
 )
 
 const (
-	maxCalls  = 1024
-	maxAsks   = 256
-	maxJunk   = 10_000           // lines that are no message: some programs print a banner
-	writeTime = 30 * time.Second // for a child to read one message
-	rawLine   = 1 << 20          // a buffer larger than this is not kept
+	maxCalls = 1024
+	maxAsks  = 256
+	maxJunk  = 10_000  // lines that are no message: some programs print a banner
+	rawLine  = 1 << 20 // a buffer larger than this is not kept
 )
 
 // conn is one running child: a JSON-RPC connection that its callers share.
@@ -39,6 +38,8 @@ type conn struct {
 	asks  map[string]*session // who is to answer, by the child's id
 
 	queued    atomic.Int64
+	sending   atomic.Int32 // messages that are being written, or wait for it
+	lastSent  atomic.Int64 // when one was written last, in unix nanoseconds
 	pace      pace
 	junk      int
 	live      bool      // given to callers; guarded by program.mu, like the next three
@@ -75,10 +76,20 @@ func flat(message []byte) []byte {
 
 // send writes a message. The child's time to read it is its own affair, never
 // that of the caller: one who leaves must not tear the channel of the others.
+// Sweep ends a child that takes too long.
 func (c *conn) send(message []byte) error {
-	ctx, cancel := context.WithTimeout(c.ctx, writeTime)
-	defer cancel()
-	return c.proc.Send(ctx, message)
+	if c.sending.Add(1) == 1 {
+		c.lastSent.Store(time.Now().UnixNano())
+	}
+	err := c.proc.Send(context.Background(), message)
+	c.lastSent.Store(time.Now().UnixNano())
+	c.sending.Add(-1)
+	return err
+}
+
+// stuck reports whether the child has not read its input for too long.
+func (c *conn) stuck(patience time.Duration) bool {
+	return c.sending.Load() > 0 && time.Since(time.Unix(0, c.lastSent.Load())) > patience
 }
 
 // begin sends a caller's request under an id of our own.

@@ -177,7 +177,7 @@ func (c *conn) subscribed(line []byte, e *mcp.Envelope) {
 	k := c.calls[id]
 	c.mu.Unlock()
 	if k != nil && k.listen && len(line) <= maxNews {
-		k.pushNews(mcp.Splice(nil, line, mcp.Edit{Span: e.SubscriptionID, With: k.rawID}))
+		k.inbox.put(mcp.Splice(nil, line, mcp.Edit{Span: e.SubscriptionID, With: k.rawID}))
 	}
 }
 

@@ -31,6 +31,7 @@ type Options struct {
 	Now     func() time.Time
 
 	Idle         time.Duration // 10 minutes: then an unused child is stopped
+	Reading      time.Duration // 30 seconds: a child that reads nothing for as long is ended
 	Probe        time.Duration // 5 seconds: for an answer to server/discover
 	StartTime    time.Duration // 60 seconds: the queue, the walls and the handshake together
 	Starts       int           // 4 at once
@@ -49,7 +50,7 @@ func (o *Options) fill() {
 	for _, d := range []struct {
 		at *time.Duration
 		or time.Duration
-	}{{&o.Idle, 10 * time.Minute}, {&o.Probe, 5 * time.Second}, {&o.StartTime, time.Minute}} {
+	}{{&o.Idle, 10 * time.Minute}, {&o.Reading, 30 * time.Second}, {&o.Probe, 5 * time.Second}, {&o.StartTime, time.Minute}} {
 		if *d.at == 0 {
 			*d.at = d.or
 		}
@@ -314,6 +315,10 @@ func (h *Host) all() []*program {
 func (h *Host) Sweep() {
 	now := h.opts.Now()
 	for _, p := range h.all() {
+		if c := p.running(); c != nil && c.stuck(h.opts.Reading) {
+			h.opts.Log.Warn("a stdio server does not read its input, so it was ended", "server", p.server.Slug)
+			h.spawn(c.stop)
+		}
 		h.spawn(func() { p.sleep(h.ctx, h.opts.Idle) })
 		if p.expire(now, unusedTime) {
 			h.mu.Lock()

@@ -199,6 +199,12 @@ func (x *exchange) event(message []byte) {
 	x.flush()
 }
 
+func (x *exchange) events(list [][]byte) {
+	for _, m := range list {
+		x.event(m)
+	}
+}
+
 // relay sends the request to the child and passes on what comes back.
 func (x *exchange) relay(k *call) {
 	p := x.program
@@ -212,9 +218,8 @@ func (x *exchange) relay(k *call) {
 	}
 	for {
 		select {
-		case m := <-k.events:
-			k.took(m)
-			x.event(m)
+		case <-k.inbox.news:
+			x.events(k.events())
 		case r := <-k.answer:
 			x.finish(k, r)
 			return
@@ -262,16 +267,7 @@ func (x *exchange) finish(k *call, r *reply) {
 		x.fail(ErrSpeech)
 		return
 	}
-	for {
-		select {
-		case m := <-k.events:
-			k.took(m)
-			x.event(m)
-			continue
-		default:
-		}
-		break
-	}
+	x.events(k.events())
 	for _, m := range k.session.news() {
 		x.event(m)
 	}

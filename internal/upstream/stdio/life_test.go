@@ -190,6 +190,27 @@ func TestDeadChildren(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a child that reads nothing is ended; what it had no whole message of goes to the next", func(t *testing.T) {
+		h := newHouse(t, func(o *stdio.Options) { o.Reading = 50 * time.Millisecond })
+		s := server("legacy")
+		h.say(s, "echo", `{}`)
+		slept, sent := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := h.hub.Exchange(t.Context(), request(s, mcp.LatestLegacy, "1", "sleep", `{}`), nil)
+			slept <- err
+		}()
+		h.logged(s, "sleeping")
+		go func() {
+			_, err := h.hub.Exchange(t.Context(), request(s, mcp.LatestLegacy, "1", "echo", fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 1<<20))), nil)
+			sent <- err
+		}()
+		eventually(t, "ended", func() bool { h.host.Sweep(); return h.status(s).LastExit != nil })
+		testkit.Fault(t, <-slept, "upstream.failed")
+		testkit.Must0(t, <-sent)
+		if got := h.eventually(s, "echo", `{"text":"x"}`); got != "x" {
+			t.Errorf("got %s", got)
+		}
+	})
 	t.Run("a child that closes its input is replaced", func(t *testing.T) {
 		s := server("legacy")
 		h.say(s, "deaf", `{}`)

@@ -46,7 +46,7 @@ func (x *exchange) modern() {
 type listen struct {
 	body   []byte
 	env    mcp.Envelope
-	events chan []byte
+	inbox  *inbox
 	answer chan *reply // the child's end of it
 	over   chan struct{}
 	once   sync.Once
@@ -60,7 +60,7 @@ func (l *listen) end() { l.once.Do(func() { close(l.over) }) }
 // subscription serves subscriptions/listen.
 func (x *exchange) subscription() {
 	p := x.program
-	l := &listen{body: slices.Clone(x.body), events: make(chan []byte, maxEvents), answer: make(chan *reply, 1), over: make(chan struct{})}
+	l := &listen{body: slices.Clone(x.body), inbox: newInbox(), answer: make(chan *reply, 1), over: make(chan struct{})}
 	_ = mcp.Scan(l.body, &l.env, mcp.Limits{Depth: mcp.DefaultReplyDepth}) // it was readable before
 	p.mu.Lock()
 	if p.retired || len(p.listens) >= maxSessions {
@@ -84,17 +84,14 @@ func (x *exchange) subscription() {
 func (x *exchange) listening(l *listen) {
 	for {
 		select {
-		case m := <-l.events:
-			var e mcp.Envelope
-			if mcp.ScanReply(m, &e, mcp.Limits{}) == nil && e.Method == mcp.NotifySubscriptionsAck && x.flowing {
-				continue // a child that was started anew acknowledges again
-			}
-			x.event(m)
+		case <-l.inbox.news:
+			x.heard(l)
 		case r := <-l.answer:
 			if r.line == nil {
 				x.fail(ErrSpeech)
 				return
 			}
+			x.heard(l)
 			x.reply(statusOf(&call{}, r), r.append(nil, x.id()))
 			return
 		case <-l.over:
@@ -102,6 +99,18 @@ func (x *exchange) listening(l *listen) {
 		case <-x.r.Context().Done():
 			return
 		}
+	}
+}
+
+// heard passes on what has come. A child that was started anew acknowledges the
+// subscription again, which its caller knows already.
+func (x *exchange) heard(l *listen) {
+	for _, m := range l.inbox.take() {
+		var e mcp.Envelope
+		if mcp.ScanReply(m, &e, mcp.Limits{}) == nil && e.Method == mcp.NotifySubscriptionsAck && x.flowing {
+			continue
+		}
+		x.event(m)
 	}
 }
 
@@ -126,7 +135,7 @@ func (c *conn) attach(l *listen) {
 		return
 	}
 	k := newCall(mcp.MethodSubscriptionsListen)
-	k.listen, k.rawID, k.events = true, l.env.ID.Of(l.body), l.events
+	k.listen, k.rawID, k.inbox = true, l.env.ID.Of(l.body), l.inbox
 	c.program.host.spawn(func() {
 		c.mu.Lock()
 		wait := time.Until(c.unlistens.Add(unlisten))

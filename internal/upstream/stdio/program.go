@@ -38,7 +38,6 @@ type program struct {
 	dir     string        // its work directory
 	probed  atomic.Uint32 // known
 	writing atomic.Bool   // what is remembered is about to be written
-	lowered atomic.Int32  // the level of sessions that asked for none
 	facts   atomic.Pointer[facts]
 	lists   lists
 
@@ -280,7 +279,7 @@ func (p *program) leave() {
 
 // open adds a session.
 func (p *program) open(capabilities []byte) (*session, error) {
-	s := p.newSession(newID(), capabilities)
+	s := newSession(newID(), capabilities)
 	s.touch(p.host.opts.Now())
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -346,29 +345,30 @@ func (p *program) part(id string) bool {
 			c.tell(mcp.MethodResourcesUnsubscribe, append(mcp.AppendString([]byte(`{"uri":`), uri), '}'))
 		}
 	}
-	if level(s.level.Load()) != unset && want != unset {
-		c.tell(mcp.MethodSetLevel, append(mcp.AppendString([]byte(`{"level":`), want.String()), '}'))
+	if level(s.level.Load()) != unset {
+		c.setLevel(want)
 	}
 	return true
 }
 
 // agreed is what the child is to do for all sessions together: the resources
-// to watch, and the lowest level of log lines anybody asked for.
+// to watch, and the lowest level of log lines anybody is to see.
 func (p *program) agreed() (subs map[string]bool, want level) {
-	subs, want = map[string]bool{}, unset
+	subs, want = map[string]bool{}, silent
 	for _, s := range p.everybody() {
-		if l := level(s.level.Load()); l != unset && (want == unset || l < want) {
-			want = l
+		own := level(s.level.Load())
+		if own == unset {
+			own = info
 		}
+		want = min(want, own)
 		s.mu.Lock()
 		for uri := range s.subs {
 			subs[uri] = true
 		}
 		s.mu.Unlock()
 	}
-	p.lowered.Store(0)
-	if want != unset {
-		p.lowered.Store(int32(info))
+	if want == silent { // nobody is there
+		want = info
 	}
 	return subs, want
 }

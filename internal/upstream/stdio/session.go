@@ -10,12 +10,11 @@ import (
 
 // session is a session as HTTP has them: a stdio server knows of none.
 type session struct {
-	id       string
-	elicits  bool // what its client can be asked for
-	samples  bool
-	used     atomic.Int64 // unix seconds
-	level    atomic.Int32 // of log lines; unset as long as nobody asked
-	filtered *atomic.Int32
+	id      string
+	elicits bool // what its client can be asked for
+	samples bool
+	used    atomic.Int64 // unix seconds
+	level   atomic.Int32 // of log lines; unset as long as nobody asked
 
 	mu     sync.Mutex
 	stream chan []byte // of the GET stream; nil without one
@@ -24,8 +23,8 @@ type session struct {
 	subs   map[string]bool
 }
 
-func (p *program) newSession(id string, capabilities []byte) *session {
-	s := &session{id: id, filtered: &p.lowered}
+func newSession(id string, capabilities []byte) *session {
+	s := &session{id: id}
 	s.level.Store(int32(unset))
 	if len(capabilities) > 0 {
 		root := mcp.Root(capabilities)
@@ -82,13 +81,12 @@ func (s *session) news() map[string][]byte {
 	return news
 }
 
-// wants reports whether the session is to see a log line. One that asked for
-// no level gets what the server says by itself; once others made it say more,
-// that is info and above.
+// wants reports whether the session is to see a log line. For one that asked
+// for no level that is info and above, as servers over HTTP commonly have it.
 func (s *session) wants(severity level) bool {
 	own := level(s.level.Load())
 	if own == unset {
-		return severity >= level(s.filtered.Load())
+		own = info
 	}
 	return severity >= own
 }

@@ -157,11 +157,17 @@ func (c *conn) restore() {
 		return
 	}
 	subs, want := p.agreed()
-	if want != unset {
-		c.tell(mcp.MethodSetLevel, append(mcp.AppendString([]byte(`{"level":`), want.String()), '}'))
-	}
+	c.setLevel(want)
 	for uri := range subs {
 		c.tell(mcp.MethodResourcesSubscribe, append(mcp.AppendString([]byte(`{"uri":`), uri), '}'))
+	}
+}
+
+// setLevel tells the child which log lines are wanted, where it has any.
+func (c *conn) setLevel(want level) {
+	f := c.facts.Load()
+	if _, logs := mcp.Find(f.result, mcp.Root(f.result), "capabilities", "logging"); logs {
+		c.tell(mcp.MethodSetLevel, append(mcp.AppendString([]byte(`{"level":`), want.String()), '}'))
 	}
 }
 

@@ -96,6 +96,9 @@ func (p *Pool) Do(ctx context.Context, r *Request) (*Response, error) {
 	if !r.Deadline.IsZero() && !time.Now().Before(r.Deadline) {
 		return nil, ErrDial.Because(context.DeadlineExceeded)
 	}
+	if r.Target.inside != nil {
+		return p.enter(ctx, r)
+	}
 	c, reused, err := p.acquire(ctx, r)
 	if err != nil {
 		return nil, err

@@ -3,10 +3,12 @@ package wire
 import (
 	"context"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,7 +25,7 @@ type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 // Field is one header field.
 type Field struct{ Name, Value string }
 
-// Target is where requests go, prepared once per server. It is immutable.
+// Target is where requests go, prepared once per server. It is immutable but for a hint.
 type Target struct {
 	url    *url.URL
 	key    string // what connections are shared by: scheme and authority
@@ -32,6 +34,8 @@ type Target struct {
 	secure bool
 	static []Field
 	tail   []byte // of every head: what follows the method
+	inside http.Handler
+	hint   atomic.Int32 // inside: the class of buffer the last answer needed
 }
 
 // Request is one HTTP request. It is only read, and not kept after Do returns.
