@@ -104,7 +104,7 @@ func (c *Catalog) room(ctx context.Context, tx *db.Tx, organization string) erro
 	if err != nil || used < limit {
 		return err
 	}
-	return ErrTooMany.With("feature", "services").With("limit", limit).With("used", used)
+	return ErrTooMany.With("feature", "services").With("limit", limit).With("used", used).With("reset", nil) // no time frees a place
 }
 
 // operates reports whether the principal acts on the installation, outside

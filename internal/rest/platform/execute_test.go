@@ -283,7 +283,7 @@ func TestLimits(t *testing.T) {
 		details := func(a *answer, feature string) {
 			t.Helper()
 			d := a.refused(402, "PAYMENT_REQUIRED").Body.Error.Details
-			if d["feature"] != feature || d["limit"] != float64(1) || d["used"] != float64(1) {
+			if _, told := d["reset"]; !told || d["feature"] != feature || d["limit"] != float64(1) || d["used"] != float64(1) {
 				t.Errorf("%v", d)
 			}
 		}
