@@ -22,7 +22,7 @@ var presets = [...]Preset{
 	{1, 8, 30 * time.Second, 256 << 20, 10},
 	{2, 32, 2 * time.Minute, 512 << 20, 25},
 	{3, 128, 10 * time.Minute, 1 << 30, 50},
-	{4, 1024, time.Hour, 2 << 30, 100},
+	{4, 10_000, time.Hour, 2 << 30, 100}, // as many as an installation accepts connections
 }
 
 // Presets lists every tier, the smallest first.

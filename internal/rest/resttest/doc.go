@@ -3,7 +3,8 @@
 // Matrix walks each operation of a door as each kind of caller, about an
 // object of its own, of another organization, of another tenant, a random one
 // and one whose id is none, and compares the statuses with a table. An
-// operation without a row fails, and so does a row without an operation.
+// operation without a row fails, and so does a row without an operation. It also
+// shows that whatever changes something leaves an event in the audit trail.
 //
 // Hostile sends inputs made from the door's OpenAPI document: valid ones,
 // which are then spoilt, one thing at a time. It finds panics, 500s, answers

@@ -60,6 +60,7 @@ type Row struct {
 	Body    func(string) any  // gets the subject's id; a word used nowhere else where there is no subject
 	Path    map[string]string // values of further path parameters
 	Spends  bool              // each request uses up its caller and its object
+	Silent  string            // why a success leaves no event in the audit trail
 }
 
 // Matrix is a door and what is expected of it.
@@ -68,6 +69,10 @@ type Matrix struct {
 	Callers []Caller
 	Objects map[string]Object
 	Rows    map[string]Row // by operation id
+	// Trail returns how many events the audit trail has; nil does not look. Each
+	// success of an operation that is no GET must add one, unless its row is
+	// Silent.
+	Trail func() int64
 }
 
 // serial makes words unique in a process.
@@ -153,7 +158,15 @@ func (m Matrix) ask(t *testing.T, op rest.Op, row Row, c Caller, credential stri
 		ctx, cancel = context.WithTimeout(ctx, 20*time.Millisecond)
 		defer cancel()
 	}
+	looks := m.Trail != nil && op.Method != http.MethodGet && at == Own
+	var events int64
+	if looks {
+		events = m.Trail()
+	}
 	a := send(m.Door, r.WithContext(ctx))
+	if looks && a.Code < 300 && (m.Trail() > events) == (row.Silent != "") {
+		t.Errorf("%s: %d: it left an event: %v; its row says: %q", c.Name, a.Code, row.Silent != "", row.Silent)
+	}
 	if a.Code != want {
 		t.Errorf("%s, %s: status %d, want %d: %.300s", c.Name, at, a.Code, want, a.Body)
 	}
