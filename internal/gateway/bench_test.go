@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"headgate/internal/testkit"
 	"headgate/internal/testkit/rawmcp"
 )
 
@@ -95,5 +99,73 @@ func BenchmarkSession(b *testing.B) {
 		clear(w.header)
 		r.Body = io.NopCloser(strings.NewReader(body))
 		h.gateway.ServeHTTP(w, r)
+	}
+}
+
+// BenchmarkIdleStreams tells what an open stream of a client that hears nothing
+// weighs, its connection included.
+func BenchmarkIdleStreams(b *testing.B) {
+	for _, era := range []rawmcp.Era{rawmcp.Legacy, rawmcp.Modern} {
+		b.Run(map[rawmcp.Era]string{rawmcp.Legacy: "legacy", rawmcp.Modern: "modern"}[era], func(b *testing.B) {
+			const n = 900
+			h := newHouse(b)
+			h.raw("raw", rawmcp.Options{Era: era})
+			address := strings.TrimPrefix(h.url, "http://")
+			open := func(request string) {
+				c := testkit.Must(net.Dial("tcp", address))(b)
+				b.Cleanup(func() { c.Close() })
+				testkit.Must(c.Write([]byte(request)))(b)
+				var head [16]byte
+				testkit.Must(io.ReadFull(c, head[:]))(b)
+				if !strings.Contains(string(head[:]), " 200 ") {
+					b.Fatalf("%q", head)
+				}
+			}
+			var before, after runtime.MemStats
+			for range b.N { // once: -benchtime 1x
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				for range n {
+					if era == rawmcp.Legacy {
+						open("GET /mcp HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + h.key + "\r\nAccept: text/event-stream\r\nMcp-Session-Id: " + h.sessionID("/mcp") + "\r\n\r\n")
+						continue
+					}
+					body := `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},` + meta + `}}`
+					open(fmt.Sprintf("POST /mcp HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: subscriptions/listen\r\nContent-Length: %d\r\n\r\n%s",
+						h.key, len(body), body))
+				}
+				time.Sleep(100 * time.Millisecond)
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				b.ReportMetric(float64(after.HeapAlloc+after.StackInuse-before.HeapAlloc-before.StackInuse)/n/1024, "KiB/stream")
+			}
+		})
+	}
+}
+
+// BenchmarkFanOut is a list of 20 servers of which one hangs, and the handshake
+// of a client with them.
+func BenchmarkFanOut(b *testing.B) {
+	h := newHouse(b)
+	for i := range 19 {
+		h.raw(fmt.Sprintf("raw-%d", i), rawmcp.Options{})
+	}
+	hung := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(b) // connects, and says nothing
+	defer hung.Close()
+	h.serve("hung", "http://"+hung.Addr().String()+"/mcp")
+	h.modern("/mcp", "tools/list", "") // waits its second
+	for name, r := range map[string]*http.Request{
+		"list":       h.modernRequest(b.Context(), "/mcp", "tools/list", ""),
+		"initialize": h.request(b.Context(), "POST", "/mcp", `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`),
+	} {
+		b.Run(name, func(b *testing.B) {
+			body, _ := io.ReadAll(r.Body)
+			w := &discard{header: http.Header{}}
+			for b.Loop() {
+				clear(w.header)
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				h.gateway.ServeHTTP(w, r)
+			}
+		})
 	}
 }

@@ -29,6 +29,7 @@ type exchange struct {
 	asked  bool            // and it did
 	sent   []byte          // the message as the server gets it, when a name was rewritten
 	out    []byte          // answers made here
+	after  func()          // the long rest of the answer
 }
 
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, ep endpoint) *exchange {
@@ -51,7 +52,9 @@ func (x *exchange) end() {
 func detached(r *http.Request) *http.Request {
 	ctx := r.Context()
 	info := request.Info{ID: request.ID(ctx), Addr: request.ClientAddr(ctx), Draining: request.Draining(ctx)}
-	return r.WithContext(request.With(context.WithoutCancel(ctx), info))
+	d := r.WithContext(request.With(context.WithoutCancel(ctx), info))
+	d.Header = r.Header.Clone() // whose server may use the map again
+	return d
 }
 
 // spare returns a buffer for the next message, unless it grew beyond what is

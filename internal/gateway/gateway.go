@@ -98,6 +98,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		deny(w, r, err)
 		return
 	}
+	if after := g.serve(w, r, ep); after != nil {
+		after()
+	}
+}
+
+// serve serves one message. What it returns is the long rest of an answer, for
+// which nothing of the message is needed any more.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, ep endpoint) (after func()) {
 	x := g.begin(w, r, ep)
 	defer x.end()
 	switch r.Method {
@@ -111,6 +119,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "POST, GET, DELETE")
 		deny(w, r, errMethod)
 	}
+	return x.after
 }
 
 // Refuse answers a request that the server in front of the door refuses.

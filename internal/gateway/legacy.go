@@ -223,7 +223,8 @@ func (g *Gateway) get(x *exchange) {
 	if last := x.r.Header.Get(mcp.HeaderLastEventID); last != "" {
 		if id, n, ok := parseEventID(last); ok {
 			if t := s.tape(id); t != nil {
-				t.play(x, n)
+				r := x.r
+				x.after = func() { t.play(g, w, r, n) }
 				return
 			}
 		}
@@ -233,11 +234,14 @@ func (g *Gateway) get(x *exchange) {
 		deny(w, x.r, err)
 		return
 	}
-	defer st.leave()
-	streamHeaders(w)
-	_ = http.NewResponseController(w).Flush()
-	st.start(s)
-	st.serve(direct{w}, x.r)
+	r := x.r
+	x.after = func() {
+		defer st.leave()
+		st.start(s) // first, so that a call made at once is heard
+		streamHeaders(w)
+		_ = http.NewResponseController(w).Flush()
+		st.serve(direct{w}, r)
+	}
 }
 
 // delete ends a legacy session.

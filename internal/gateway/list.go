@@ -27,6 +27,8 @@ type lists struct {
 	mu   sync.RWMutex
 	kept map[listKey]*list
 	late map[string]bool // servers that did not answer in time, until they do
+
+	warming sync.Map // servers being listed for new clients
 }
 
 func (l *lists) init(g *Gateway) { l.g, l.kept, l.late = g, map[listKey]*list{}, map[string]bool{} }
@@ -45,21 +47,40 @@ type source struct {
 	reason  string
 }
 
-// list returns the endpoint's list. It never waits for a server that hangs:
-// such a one is named in the list's _meta.
-func (l *lists) list(ctx context.Context, ep endpoint, kind upstream.ListKind) *list {
-	key := listKey{workspace: ep.workspace.ID, user: ep.by.User, kind: kind}
-	if ep.server != nil {
-		key.server = ep.server.Key()
+// list returns the endpoint's list. One server alone has its own timeout, and
+// its failure is the answer.
+func (l *lists) list(ctx context.Context, ep endpoint, kind upstream.ListKind) (*list, error) {
+	if ep.server == nil {
+		return l.merged(ctx, ep, kind), nil
 	}
-	l.mu.RLock()
-	kept := l.kept[key]
-	l.mu.RUnlock()
-	if kept != nil && l.current(ctx, ep, kept) {
+	listing, err := l.g.Hub.List(ctx, ep.server, ep.by, kind)
+	if err != nil {
+		return nil, err
+	}
+	key := listKey{workspace: ep.workspace.ID, server: ep.server.Key(), user: ep.by.User, kind: kind}
+	if kept := l.find(key); kept != nil && kept.sources[0].server == ep.server && kept.sources[0].listing == listing {
+		return kept, nil
+	}
+	return l.keep(key, l.merge(ep, kind, []source{{server: ep.server, listing: listing}})), nil
+}
+
+// merged returns the list of an endpoint over several servers. It never waits
+// for one that hangs: such a one is named in the list's _meta.
+func (l *lists) merged(ctx context.Context, ep endpoint, kind upstream.ListKind) *list {
+	key := listKey{workspace: ep.workspace.ID, user: ep.by.User, kind: kind}
+	if kept := l.find(key); kept != nil && l.current(ctx, ep, kept) {
 		return kept
 	}
-	sources := l.gather(ctx, ep, kind)
-	made := l.merge(ep, kind, sources)
+	return l.keep(key, l.merge(ep, kind, l.gather(ctx, ep, kind)))
+}
+
+func (l *lists) find(key listKey) *list {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.kept[key]
+}
+
+func (l *lists) keep(key listKey, made *list) *list {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.kept) >= maxLists {
@@ -169,8 +190,12 @@ func (l *lists) setLate(s *catalog.Server, late bool) {
 // warm begins to list what a new client will ask for.
 func (l *lists) warm(ctx context.Context, ep endpoint) {
 	for _, s := range ep.servers() {
-		if s.Enabled && l.g.Hub.Kept(ctx, s, ep.by, upstream.Tools) == nil && !l.isLate(s) {
+		if !s.Enabled || l.isLate(s) || l.g.Hub.Kept(ctx, s, ep.by, upstream.Tools) != nil {
+			continue
+		}
+		if _, under := l.warming.LoadOrStore(s.Key(), true); !under {
 			go func() {
+				defer l.warming.Delete(s.Key())
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lateWait)
 				defer cancel()
 				_, _ = l.g.Hub.List(ctx, s, ep.by, upstream.Tools) // for the list it leaves in memory
@@ -210,7 +235,13 @@ func (g *Gateway) list(x *exchange) {
 			return
 		}
 	}
-	p, err := g.lists.list(x.r.Context(), x.ep, kind).at(cursor)
+	x.to.wait()
+	l, err := g.lists.list(x.r.Context(), x.ep, kind)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	p, err := l.at(cursor)
 	if err != nil {
 		x.fail(err)
 		return

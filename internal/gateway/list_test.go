@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"headgate/internal/catalog"
+	"headgate/internal/gateway"
 	"headgate/internal/mcp"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/rawmcp"
@@ -332,4 +333,43 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
+}
+
+func TestTemplates(t *testing.T) {
+	for _, c := range []struct {
+		template, uri string
+		want          bool
+	}{
+		{"file:///a", "file:///a", true},
+		{"file:///a", "file:///ab", false},
+		{"db://{table}/{id}", "db://t/1", true},
+		{"db://{table}/{id}", "db://t/1/2", false},
+		{"db://{table}/{id}", "db://t/", false},
+		{"db://{table}/{id}", "db:///1", false},
+		{"file:///{+path}", "file:///a/b/c", true},
+		{"file:///{+path}", "file:///", true},
+		{"file:///{path*}", "file:///a/b", true},
+		{"x{a}y{b}z", "x1y2z", true},
+		{"x{a}y{b}z", "xyyyz", true}, // a is y, b is y
+		{"x{a}y{b}z", "xyz", false},
+		{"{a}", "", false},
+		{"{+a}", "", true},
+		{"{a", "x", false},
+		{"{a}{b}", "xy", true},
+		{"{a}{b}", "x", false},
+		{"a{?q}", "a?q=1", true},
+		{"a{?q}", "a", true},
+	} {
+		if got := gateway.TemplateMatches(c.template, c.uri); got != c.want {
+			t.Errorf("%s matches %s: %v", c.template, c.uri, got)
+		}
+	}
+	t.Run("a hostile template takes no time", func(t *testing.T) {
+		start := time.Now()
+		gateway.TemplateMatches(strings.Repeat("{+a}x", 32), strings.Repeat("x", 8<<10)+"y")
+		gateway.TemplateMatches(strings.Repeat("{+a}x", 4000), strings.Repeat("x", 8<<10))
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"headgate/internal/catalog"
 	"headgate/internal/gateway/eras"
 	"headgate/internal/mcp"
 	"headgate/internal/upstream"
@@ -79,6 +80,11 @@ func (g *Gateway) extended(ctx context.Context, ep endpoint) []byte {
 		}
 	}
 	wg.Wait()
+	if ctx.Err() != nil {
+		for i, s := range servers {
+			g.lists.setLate(s, facts[i] == nil)
+		}
+	}
 	extensions := []byte(`{}`)
 	for _, f := range slices.Backward(facts) { // each goes to the front, the oldest last
 		if f == nil || f.Era != mcp.Modern {
@@ -148,20 +154,27 @@ func (g *Gateway) listen(x *exchange) {
 		x.fail(err)
 		return
 	}
-	defer st.leave()
-	streamHeaders(x.web.w)
+	w, r := x.web.w, x.r
+	x.after = func() {
+		defer st.leave()
+		streamHeaders(w)
+		l := direct{w}
+		if l.put(appendEvent(nil, acknowledgement(f.id, honoured))) != nil {
+			return
+		}
+		st.start(nil)
+		st.subscribe(r.Context(), f)
+		if st.serve(l, r) {
+			_ = l.put(appendEvent(nil, mcp.AppendResult(nil, f.id, append(append([]byte(`{"resultType":"complete","_meta":{"`+mcp.MetaSubscriptionID+`":`), f.id...), `}}`...))))
+		}
+	}
+}
+
+// acknowledgement is the first message of a subscription.
+func acknowledgement(id, honoured []byte) []byte {
 	ack := []byte(`{"jsonrpc":"2.0","method":"` + mcp.NotifySubscriptionsAck + `","params":{"_meta":{"` + mcp.MetaSubscriptionID + `":`)
-	ack = append(append(ack, f.id...), `},"notifications":`...)
-	l := direct{x.web.w}
-	if l.put(appendEvent(nil, append(append(ack, honoured...), `}}`...))) != nil {
-		return
-	}
-	st.start(nil)
-	st.subscribe(x, f.uris)
-	if st.serve(l, x.r) {
-		x.out = mcp.AppendResult(x.out[:0], f.id, append(append([]byte(`{"resultType":"complete","_meta":{"`+mcp.MetaSubscriptionID+`":`), f.id...), `}}`...))
-		_ = l.put(appendEvent(nil, x.out))
-	}
+	ack = append(append(ack, id...), `},"notifications":`...)
+	return append(append(ack, honoured...), `}}`...)
 }
 
 // filter reads what a subscription asks for, and what of it is honoured.
@@ -177,6 +190,7 @@ func (x *exchange) filter() (f *filter, honoured []byte, err error) {
 		if err != nil {
 			continue
 		}
+		pair := m.Pair().Of(x.body)
 		switch key {
 		case "toolsListChanged", "promptsListChanged", "resourcesListChanged":
 			if string(m.Value.Of(x.body)) != "true" {
@@ -189,35 +203,38 @@ func (x *exchange) filter() (f *filter, honoured []byte, err error) {
 					f.uris = append(f.uris, uri)
 				}
 			}
+		case "taskIds":
+			if !x.hasTasks() {
+				return nil, nil, errNoTasks
+			}
+			pair = x.tasks(f, m)
 		default:
 			continue
 		}
 		if len(honoured) > 1 {
 			honoured = append(honoured, ',')
 		}
-		honoured = append(honoured, m.Pair().Of(x.body)...)
+		honoured = append(honoured, pair...)
 	}
 	return f, append(honoured, '}'), nil
 }
 
-// subscribe listens to updates of resources at the servers that own them.
-func (st *stream) subscribe(x *exchange, uris []string) {
-	if len(uris) == 0 {
-		return
-	}
-	if s := st.ep.server; s != nil {
-		st.hearOwn(s, uris)
-		return
-	}
-	for _, server := range st.ep.workspace.Servers() {
-		var own []string
-		for _, uri := range uris {
-			if owner, _, err := x.owner(uri); err == nil && owner == server {
-				own = append(own, uri)
-			}
+// subscribe listens to updates of resources and tasks at the servers they are at.
+func (st *stream) subscribe(ctx context.Context, f *filter) {
+	topics := map[*catalog.Server][]string{}
+	for _, uri := range f.uris {
+		server := st.ep.server
+		if server == nil {
+			server = st.g.owner(ctx, st.ep, uri)
 		}
-		if own != nil {
-			st.hearOwn(server, own)
+		if server != nil {
+			topics[server] = append(topics[server], uri)
 		}
+	}
+	for _, t := range f.tasks {
+		topics[t.server] = append(topics[t.server], upstream.TaskTopic(t.id))
+	}
+	for server, list := range topics {
+		st.hearOwn(server, list)
 	}
 }

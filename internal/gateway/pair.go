@@ -59,11 +59,14 @@ func (g *Gateway) pair(x *exchange) {
 	}
 	g.pairs.open[p.id] = p
 	g.pairs.mu.Unlock()
-	defer p.leave()
-	streamHeaders(p.w)
-	address := url.URL{Path: x.r.URL.Path, RawQuery: pairQuery + "=" + p.id}
-	if p.put([]byte("event: endpoint\ndata: "+address.String()+"\n\n")) == nil {
-		st.serve(p, x.r)
+	r := x.r
+	x.after = func() {
+		defer p.leave()
+		streamHeaders(p.w)
+		address := url.URL{Path: r.URL.Path, RawQuery: pairQuery + "=" + p.id}
+		if p.put([]byte("event: endpoint\ndata: "+address.String()+"\n\n")) == nil {
+			st.serve(p, r)
+		}
 	}
 }
 

@@ -89,6 +89,8 @@ func TestRefusals(t *testing.T) {
 	for _, method := range []string{"ping", "logging/setLevel", "resources/subscribe", "tools/nothing"} {
 		post("a modern "+method, `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{`+meta+`}}`, 404, mcp.CodeMethodNotFound, "MCP-Protocol-Version: 2026-07-28", "Mcp-Method: "+method)
 	}
+	post("news of tasks for a client that knows none", `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"taskIds":["t"]},`+meta+`}}`, 400, mcp.CodeMissingCapability,
+		"MCP-Protocol-Version: 2026-07-28", "Mcp-Method: subscriptions/listen")
 	post("no name", call(meta), 400, mcp.CodeHeaderMismatch, m...)
 
 	// What a legacy message must say.

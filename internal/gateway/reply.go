@@ -100,6 +100,8 @@ func codeOf(f *fault.Error, era mcp.Era) int {
 				return mcp.CodeUnsupportedVersion
 			}
 			return mcp.CodeInvalidRequest
+		case errNoTasks.Code:
+			return mcp.CodeMissingCapability
 		case errResource.Code:
 			if era == mcp.Legacy {
 				return mcp.CodeResourceNotFound
@@ -117,17 +119,21 @@ func codeOf(f *fault.Error, era mcp.Era) int {
 }
 
 type faultData struct {
-	Code       string         `json:"code"`
-	RequestID  string         `json:"requestId,omitempty"`
-	RetryAfter int            `json:"retryAfterSeconds,omitempty"`
-	Details    map[string]any `json:"details,omitempty"`
-	Supported  []string       `json:"supported,omitempty"`
-	Requested  string         `json:"requested,omitempty"`
+	Code       string          `json:"code"`
+	RequestID  string          `json:"requestId,omitempty"`
+	RetryAfter int             `json:"retryAfterSeconds,omitempty"`
+	Details    map[string]any  `json:"details,omitempty"`
+	Supported  []string        `json:"supported,omitempty"`
+	Requested  string          `json:"requested,omitempty"`
+	Required   json.RawMessage `json:"requiredCapabilities,omitempty"`
 }
 
 // appendFault appends a JSON-RPC error that says the fault; id nil is null.
 func appendFault(dst, id []byte, era mcp.Era, r *http.Request, f *fault.Error) []byte {
 	d := faultData{Code: f.Code, RequestID: request.ID(r.Context()), Details: f.Details, RetryAfter: int(math.Ceil(f.RetryAfter.Seconds()))}
+	if f.Code == errNoTasks.Code {
+		d.Required = json.RawMessage(`{"extensions":{"` + tasksExtension + `":{}}}`)
+	}
 	if f.Code == errVersion.Code {
 		d.Supported = revisions()
 		d.Requested, _ = f.Details["requested"].(string)

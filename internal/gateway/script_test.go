@@ -25,9 +25,16 @@ type script struct {
 	got          chan *incoming
 
 	mu       sync.Mutex
-	streams  []chan string // of those who listen with GET, oldest first
+	streams  []stream // of those who listen with GET, oldest first
+	last     string   // the session of the last message
 	sessions map[string]bool
 	next     int
+}
+
+// stream is somebody who listens.
+type stream struct {
+	session string
+	out     chan string
 }
 
 // incoming is one message a script has got.
@@ -82,6 +89,9 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in := &incoming{body: string(body), method: m.Method, header: r.Header, out: make(chan outgoing), gone: r.Context().Done()}
+	s.mu.Lock()
+	s.last = r.Header.Get("Mcp-Session-Id")
+	s.mu.Unlock()
 	s.got <- in
 	if m.ID == nil || m.Method == "" {
 		w.WriteHeader(http.StatusAccepted)
@@ -181,12 +191,12 @@ func (s *script) stream(w http.ResponseWriter, r *http.Request) {
 	w.(http.Flusher).Flush()
 	own := make(chan string, 16)
 	s.mu.Lock()
-	s.streams = append(s.streams, own)
+	s.streams = append(s.streams, stream{r.Header.Get("Mcp-Session-Id"), own})
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.streams = slices.DeleteFunc(s.streams, func(c chan string) bool { return c == own })
+		s.streams = slices.DeleteFunc(s.streams, func(x stream) bool { return x.out == own })
 	}()
 	for {
 		select {
@@ -199,27 +209,27 @@ func (s *script) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pushes says something on every open stream, or on the newest alone, once
-// there are as many as that.
-func (s *script) pushes(message string, least int, newest bool) {
+// pushes says something on every open stream, or on that of the session of the
+// last message alone, once there are as many as that.
+func (s *script) pushes(message string, least int, last bool) {
 	s.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		s.mu.Lock()
-		n := len(s.streams)
-		if n >= least {
-			from := 0
-			if newest {
-				from = n - 1
+		told := 0
+		if len(s.streams) >= least {
+			for _, x := range s.streams {
+				if !last || x.session == s.last {
+					x.out <- message
+					told++
+				}
 			}
-			for _, c := range s.streams[from:] {
-				c <- message
-			}
-			s.mu.Unlock()
-			return
 		}
 		s.mu.Unlock()
+		if told > 0 {
+			return
+		}
 		if time.Now().After(end) {
-			s.t.Fatalf("%d streams are open, not %d", n, least)
+			s.t.Fatal("nobody listens to the server")
 		}
 	}
 }

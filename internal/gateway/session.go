@@ -33,6 +33,7 @@ type session struct {
 	level    string                     // of logging/setLevel
 	stream   *stream                    // where the client hears what belongs to no request
 	tapes    []*tape
+	over     bool // ended for good
 }
 
 // question is a request of a server that the client is to answer.
@@ -58,6 +59,7 @@ func (s *session) busy() bool {
 func (s *session) close() {
 	s.mu.Lock()
 	stream := s.stream
+	s.over = true
 	for _, cancel := range s.inflight {
 		cancel()
 	}
@@ -235,6 +237,10 @@ func (s *session) keep(t *tape, now time.Time) {
 	s.forget(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over {
+		t.erase()
+		return
+	}
 	if i := slices.IndexFunc(s.tapes, (*tape).ended); len(s.tapes) >= maxTapes && i >= 0 {
 		s.tapes[i].erase()
 		s.tapes = slices.Delete(s.tapes, i, i+1)

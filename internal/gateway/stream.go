@@ -244,6 +244,14 @@ func (st *stream) hear(key watchKey, w *watch, message []byte, e *mcp.Envelope) 
 	if e.Method == mcp.NotifyResourceUpdated && !matches(w.uris, message, e) {
 		return // another client's
 	}
+	if e.Method == mcp.NotifyTasks {
+		news := st.filter.taskNews(w.server, message, e)
+		var env mcp.Envelope
+		if news != nil && mcp.ScanReply(news, &env, mcp.Limits{}) == nil {
+			st.pass(news, &env)
+		}
+		return
+	}
 	if e.Kind != mcp.Request {
 		st.pass(message, e)
 		return

@@ -79,10 +79,11 @@ type filter struct {
 	id    []byte // of the listen request, raw
 	lists []string
 	uris  []string
+	tasks []taskTopic
 }
 
-// wants reports whether a notification is asked for. Updates of resources have
-// been chosen by their watch.
+// wants reports whether a notification is asked for. Updates of resources and
+// of tasks have been chosen before.
 func (f *filter) wants(e *mcp.Envelope) bool {
 	word := ""
 	switch e.Method {
@@ -92,7 +93,7 @@ func (f *filter) wants(e *mcp.Envelope) bool {
 		word = "promptsListChanged"
 	case mcp.NotifyResourcesChanged:
 		word = "resourcesListChanged"
-	case mcp.NotifyResourceUpdated:
+	case mcp.NotifyResourceUpdated, mcp.NotifyTasks:
 		return true
 	}
 	for _, l := range f.lists {

@@ -35,6 +35,7 @@ type tape struct {
 	end    chan struct{}       // closed when the answer is in
 	over   bool
 	at     time.Time // of the end
+	dead   bool      // nothing is kept any more
 }
 
 // tapes is what all tapes share.
@@ -80,8 +81,10 @@ func (t *tape) add(message []byte, last bool) {
 	defer t.mu.Unlock()
 	frame := append(strconv.AppendInt(append(append([]byte("id: "), t.id...), '-'), int64(t.first+len(t.frames)), 10), '\n')
 	frame = appendEvent(frame, message)
-	t.frames = append(t.frames, frame)
-	t.grow(len(frame))
+	if !t.dead {
+		t.frames = append(t.frames, frame)
+		t.grow(len(frame))
+	}
 	for t.size > maxTape && len(t.frames) > 1 {
 		t.grow(-len(t.frames[0]))
 		t.frames, t.first = t.frames[1:], t.first+1
@@ -107,12 +110,12 @@ func (t *tape) leave(w http.ResponseWriter) {
 	}
 }
 
-// erase forgets everything.
+// erase forgets everything, for good.
 func (t *tape) erase() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.grow(-t.size)
-	t.frames = nil
+	t.frames, t.dead = nil, true
 }
 
 func (t *tape) ended() bool {
@@ -130,8 +133,7 @@ func (t *tape) old(now time.Time) bool {
 
 // play sends what came after an event, and goes on until the answer is in or
 // the client has gone.
-func (t *tape) play(x *exchange, after int) {
-	w := x.web.w
+func (t *tape) play(g *Gateway, w http.ResponseWriter, r *http.Request, after int) {
 	streamHeaders(w)
 	t.mu.Lock()
 	from := max(after+1-t.first, 0)
@@ -141,13 +143,13 @@ func (t *tape) play(x *exchange, after int) {
 	}
 	t.mu.Unlock()
 	defer t.leave(w)
-	alive := time.NewTicker(x.g.KeepAlive)
+	alive := time.NewTicker(g.KeepAlive)
 	defer alive.Stop()
 	for {
 		select {
 		case <-t.end:
 			return
-		case <-x.r.Context().Done():
+		case <-r.Context().Done():
 			return
 		case <-alive.C:
 			t.put([]byte(": keep-alive\n\n"))

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"strings"
 
 	"headgate/internal/catalog"
@@ -24,7 +25,10 @@ func (x *exchange) target() (*catalog.Server, string, error) {
 	if !x.e.Name.Empty() {
 		return x.merged(name)
 	}
-	return x.owner(name)
+	if s := x.g.owner(x.r.Context(), x.ep, name); s != nil {
+		return s, name, nil
+	}
+	return nil, "", errResource
 }
 
 // merged finds the server in a merged name. Most names say it themselves;
@@ -39,59 +43,75 @@ func (x *exchange) merged(name string) (*catalog.Server, string, error) {
 	if x.e.Method != mcp.MethodToolsCall {
 		kind = upstream.Prompts
 	}
-	if p, ok := x.g.lists.list(x.r.Context(), x.ep, kind).index[name]; ok {
+	if p, ok := x.g.lists.merged(x.r.Context(), x.ep, kind).index[name]; ok {
 		return p.server, p.name, nil
 	}
 	return nil, "", errUnknown
 }
 
-// owner finds the oldest server that offers a URI, itself or by a template.
-func (x *exchange) owner(uri string) (*catalog.Server, string, error) {
-	if p, ok := x.g.lists.list(x.r.Context(), x.ep, upstream.Resources).index[uri]; ok {
-		return p.server, uri, nil
+// owner finds the oldest server that offers a URI, itself, by a template, or as
+// the view of a tool; nil for none.
+func (g *Gateway) owner(ctx context.Context, ep endpoint, uri string) *catalog.Server {
+	if p, ok := g.lists.merged(ctx, ep, upstream.Resources).index[uri]; ok {
+		return p.server
 	}
-	templates := x.g.lists.list(x.r.Context(), x.ep, upstream.Templates)
-	for _, s := range templates.sources {
+	for _, s := range g.lists.merged(ctx, ep, upstream.Templates).sources {
 		if s.listing == nil {
 			continue
 		}
 		for i := range s.listing.Items {
 			if templateMatches(s.listing.Items[i].URI, uri) {
-				return s.server, uri, nil
+				return s.server
 			}
 		}
 	}
-	if s := x.g.lists.list(x.r.Context(), x.ep, upstream.Tools).views[uri]; s != nil {
-		return s, uri, nil
-	}
-	return nil, "", errResource
+	return g.lists.merged(ctx, ep, upstream.Tools).views[uri]
 }
 
-// templateMatches reports whether a URI can come of a template (RFC 6570):
-// {x} stands for at least one character without '/', {+x} and {x*} for any.
+// maxExpressions bounds the work a template can make.
+const maxExpressions = 32
+
+// templateMatches reports whether a URI can come of a template (RFC 6570): {x}
+// stands for one or more characters other than '/', {+x}, {x*} and their like
+// for any. It keeps the set of places that the template so far can end at, so
+// that no template makes it try the same place twice.
 func templateMatches(template, uri string) bool {
-	literal, rest, found := strings.Cut(template, "{")
-	if !found {
-		return template == uri
-	}
-	uri, ok := strings.CutPrefix(uri, literal)
-	if !ok {
-		return false
-	}
-	expr, after, ok := strings.Cut(rest, "}")
-	if !ok {
-		return false
-	}
-	wide := strings.ContainsAny(expr, "+#/*?&;")
-	for n := len(uri); n >= 0; n-- {
-		if n == 0 && !wide || !wide && strings.Contains(uri[:n], "/") {
-			continue
+	ends := make([]bool, len(uri)+1)
+	ends[0] = true
+	for n := 0; ; n++ {
+		literal, rest, more := strings.Cut(template, "{")
+		advance(ends, uri, literal)
+		if !more {
+			return ends[len(uri)]
 		}
-		if templateMatches(after, uri[n:]) {
-			return true
+		expression, after, ok := strings.Cut(rest, "}")
+		if !ok || n == maxExpressions {
+			return false
 		}
+		expand(ends, uri, strings.ContainsAny(expression, "+#/*?&;"))
+		template = after
 	}
-	return false
+}
+
+// advance moves the ends over a literal.
+func advance(ends []bool, uri, literal string) {
+	for i := len(uri); i >= 0; i-- {
+		from := i - len(literal)
+		ends[i] = from >= 0 && ends[from] && uri[from:i] == literal
+	}
+}
+
+// expand moves the ends over an expression.
+func expand(ends []bool, uri string, wide bool) {
+	inside := false // of a value that began earlier
+	for i := range ends {
+		began := ends[i]
+		if i > 0 && !wide && uri[i-1] == '/' {
+			inside = false
+		}
+		ends[i] = inside || wide && began
+		inside = inside || began
+	}
 }
 
 // reference is what a completion is about, when it must be renamed.
@@ -120,11 +140,13 @@ func (x *exchange) completionTarget() (*catalog.Server, reference, error) {
 			if err != nil {
 				return nil, reference{}, mcp.ErrBadParams
 			}
-			if p, ok := x.g.lists.list(x.r.Context(), x.ep, upstream.Templates).index[uri]; ok {
+			if p, ok := x.g.lists.merged(x.r.Context(), x.ep, upstream.Templates).index[uri]; ok {
 				return p.server, reference{}, nil
 			}
-			s, _, err := x.owner(uri)
-			return s, reference{}, err
+			if s := x.g.owner(x.r.Context(), x.ep, uri); s != nil {
+				return s, reference{}, nil
+			}
+			return nil, reference{}, errResource
 		}
 	}
 	return nil, reference{}, mcp.ErrBadParams.Saying("params.ref must name a prompt or a resource template.")

@@ -69,10 +69,18 @@ func (g *Gateway) task(x *exchange) {
 	x.to.answer(x.status(a), body)
 }
 
-// taskTarget opens the handle of a task.
+// taskTarget opens the handle of the task that a message is about.
 func (x *exchange) taskTarget() (*catalog.Server, string, error) {
 	text, err := mcp.String(x.body, x.e.TaskID)
-	if err != nil || len(text) > 4*maxTask {
+	if err != nil {
+		return nil, "", errTask
+	}
+	return x.openTask(text)
+}
+
+// openTask finds the server a handle is of, and that server's own id.
+func (x *exchange) openTask(text string) (*catalog.Server, string, error) {
+	if len(text) > 4*maxTask {
 		return nil, "", errTask
 	}
 	blob, err := base64.RawURLEncoding.Strict().DecodeString(text)
@@ -93,4 +101,61 @@ func (x *exchange) taskTarget() (*catalog.Server, string, error) {
 		return nil, "", errTask
 	}
 	return servers[i], h.ID, nil
+}
+
+// errNoTasks means that a client asks for news of tasks without saying that it
+// knows them.
+var errNoTasks = fault.New(fault.Invalid, "gateway.no_tasks", "Declare the extension io.modelcontextprotocol/tasks to hear of tasks.")
+
+const tasksExtension = "io.modelcontextprotocol/tasks"
+
+// hasTasks reports whether the client declares the tasks extension.
+func (x *exchange) hasTasks() bool {
+	_, ok := mcp.Find(x.body, x.e.ClientCapabilities, "extensions", tasksExtension)
+	return ok
+}
+
+// tasks takes the tasks of a subscription into its filter and returns the
+// member that says which of them are there.
+func (x *exchange) tasks(f *filter, m mcp.Member) []byte {
+	out := []byte(`"taskIds":[`)
+	for v := range mcp.Elements(x.body, m.Value) {
+		text, err := mcp.String(x.body, v)
+		if err != nil || len(f.tasks) == maxSubscriptions {
+			continue
+		}
+		server, id, err := x.openTask(text)
+		if err != nil {
+			continue
+		}
+		handle := slices.Clone(v.Of(x.body))
+		if len(f.tasks) > 0 {
+			out = append(out, ',')
+		}
+		f.tasks = append(f.tasks, taskTopic{server, id, handle})
+		out = append(out, handle...)
+	}
+	return append(out, ']')
+}
+
+// taskTopic is a task that a subscription listens to.
+type taskTopic struct {
+	server *catalog.Server
+	id     string // as the server has it
+	handle []byte // as the client has it, raw
+}
+
+// taskNews returns a server's notification about a task as its subscriber knows
+// it; nil for others' tasks.
+func (f *filter) taskNews(server *catalog.Server, message []byte, e *mcp.Envelope) []byte {
+	if f == nil || e.Method != mcp.NotifyTasks {
+		return nil
+	}
+	id, _ := mcp.String(message, e.TaskID)
+	for _, t := range f.tasks {
+		if t.server.Key() == server.Key() && t.id == id {
+			return mcp.Splice(nil, message, mcp.Edit{Span: e.TaskID, With: t.handle})
+		}
+	}
+	return nil
 }

@@ -165,8 +165,13 @@ func (h *Hub) appendInitialize(dst []byte, r mcp.Revision, capabilities, info []
 // appendModern appends a request of the hub's own in the modern era. members
 // are further members of params, each followed by a comma.
 func (h *Hub) appendModern(dst, id []byte, method string, members []byte) []byte {
+	return h.appendCapable(dst, id, method, members, `{}`)
+}
+
+// appendCapable is appendModern with capabilities.
+func (h *Hub) appendCapable(dst, id []byte, method string, members []byte, capabilities string) []byte {
 	params := append([]byte(`{`), members...)
-	params = append(params, `"_meta":{"`+mcp.MetaProtocolVersion+`":"`+string(mcp.LatestModern)+`","`+mcp.MetaClientCapabilities+`":{},"`+mcp.MetaClientInfo+`":`...)
+	params = append(params, `"_meta":{"`+mcp.MetaProtocolVersion+`":"`+string(mcp.LatestModern)+`","`+mcp.MetaClientCapabilities+`":`+capabilities+`,"`+mcp.MetaClientInfo+`":`...)
 	params = append(h.clientInfo(params), "}}"...)
 	return mcp.AppendRequest(dst, id, method, params)
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -316,6 +317,9 @@ func (s *stream) subscribe(ctx context.Context, session *session) {
 		}
 	}
 	for _, uri := range resources {
+		if strings.HasPrefix(uri, taskTopic) {
+			continue
+		}
 		if !s.subscribed[uri] && ask(mcp.MethodResourcesSubscribe, uri) == nil {
 			s.subscribed[uri] = true
 		}
@@ -325,19 +329,7 @@ func (s *stream) subscribe(ctx context.Context, session *session) {
 // listen reads a modern subscription.
 func (s *stream) listen(ctx context.Context, resources []string) error {
 	p := s.peer
-	filter := []byte(`"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true`)
-	for i, uri := range resources {
-		if i == 0 {
-			filter = append(filter, `,"resourceSubscriptions":[`...)
-		} else {
-			filter = append(filter, ',')
-		}
-		filter = mcp.AppendString(filter, uri)
-	}
-	if len(resources) > 0 {
-		filter = append(filter, ']')
-	}
-	body := p.hub.appendModern(nil, []byte(listenID), mcp.MethodSubscriptionsListen, append(filter, "},"...))
+	body := p.hub.listenFor(resources)
 	resp, err := p.hub.streams.Do(ctx, &wire.Request{Target: p.target.Load(), Body: [][]byte{body},
 		Fields: []wire.Field{{Name: mcp.HeaderProtocolVersion, Value: string(mcp.LatestModern)}, {Name: mcp.HeaderMethod, Value: mcp.MethodSubscriptionsListen}}})
 	if err != nil {
@@ -353,6 +345,36 @@ func (s *stream) listen(ctx context.Context, resources []string) error {
 	}
 	s.reopened()
 	return s.read(resp, nil)
+}
+
+// taskTopic begins what a watcher of a task asks for beside resources; no URI
+// does.
+const taskTopic = "\x00task:"
+
+// TaskTopic names a task among the resources of a Watch: its notifications
+// (the tasks extension) come too. Only modern servers have them.
+func TaskTopic(id string) string { return taskTopic + id }
+
+// listenFor makes the request for a modern subscription.
+func (h *Hub) listenFor(topics []string) []byte {
+	filter := []byte(`"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true`)
+	var resources, tasks []byte
+	for _, topic := range topics {
+		list, id := &resources, topic
+		if task, ok := strings.CutPrefix(topic, taskTopic); ok {
+			list, id = &tasks, task
+		}
+		*list = mcp.AppendString(append(*list, ','), id)
+	}
+	capabilities := `{}`
+	if resources != nil {
+		filter = append(append(append(filter, `,"resourceSubscriptions":[`...), resources[1:]...), ']')
+	}
+	if tasks != nil {
+		filter = append(append(append(filter, `,"taskIds":[`...), tasks[1:]...), ']')
+		capabilities = `{"extensions":{"io.modelcontextprotocol/tasks":{}}}`
+	}
+	return h.appendCapable(nil, []byte(listenID), mcp.MethodSubscriptionsListen, append(filter, "},"...), capabilities)
 }
 
 // reopened notes a new connection. What was said between two of them is lost,

@@ -1,0 +1,4 @@
+package gateway
+
+// TemplateMatches is templateMatches, for its table.
+var TemplateMatches = templateMatches
