@@ -235,6 +235,6 @@ func (st *stream) subscribe(ctx context.Context, f *filter) {
 		topics[t.server] = append(topics[t.server], upstream.TaskTopic(t.id))
 	}
 	for server, list := range topics {
-		st.hearOwn(server, list)
+		st.hearOwn(server, upstream.Client{}, list)
 	}
 }

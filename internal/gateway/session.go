@@ -171,7 +171,7 @@ func (s *session) touch(server *catalog.Server) <-chan struct{} {
 	if s.stream == nil {
 		return nil
 	}
-	return s.stream.hearOwn(server, s.subscriptions(server))
+	return s.stream.hearOwn(server, s.said(), s.subscriptions(server))
 }
 
 // around returns the servers that have something of this session.
@@ -199,7 +199,7 @@ func (s *session) subscribe(uri string, server *catalog.Server, on bool) {
 		s.subs[uri] = server
 	}
 	if s.stream != nil {
-		s.stream.hearOwn(server, s.subscriptions(server))
+		s.stream.hearOwn(server, s.said(), s.subscriptions(server))
 	}
 }
 
@@ -225,9 +225,14 @@ func (s *session) setLevel(level string) {
 
 // self returns what the client says of itself to servers.
 func (s *session) self() upstream.Client {
-	c := s.client
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.said()
+}
+
+// said is self for callers that hold the lock.
+func (s *session) said() upstream.Client {
+	c := s.client
 	c.Level = s.level
 	return c
 }

@@ -51,6 +51,7 @@ type watchKey struct {
 // watch is one server being listened to.
 type watch struct {
 	server *catalog.Server
+	self   upstream.Client // for a session that has to be opened
 	uris   []string
 	opened chan struct{} // closed once it is open, or has failed
 	stop   func()        // nil until then
@@ -82,7 +83,7 @@ func (st *stream) start(s *session) {
 	old := s.stream
 	s.stream = st
 	for _, server := range s.touched {
-		st.hearOwn(server, s.subscriptions(server))
+		st.hearOwn(server, s.said(), s.subscriptions(server))
 	}
 	s.mu.Unlock()
 	if old != nil {
@@ -101,7 +102,7 @@ func (st *stream) follow(ws *catalog.Workspace) {
 		if w := st.watches[key]; w != nil && w.server.Version == s.Version {
 			continue
 		}
-		st.open(key, s, nil)
+		st.open(key, s, upstream.Client{}, nil)
 	}
 	for key, w := range st.watches {
 		if !key.own && !wanted[key] {
@@ -129,13 +130,13 @@ func (st *stream) servers(ws *catalog.Workspace) []*catalog.Server {
 // open watches a server in the background: one that hangs delays no other. The
 // watch it replaces goes on until then, so that nothing is missed and the two
 // share a connection. The caller holds the lock.
-func (st *stream) open(key watchKey, server *catalog.Server, uris []string) {
+func (st *stream) open(key watchKey, server *catalog.Server, self upstream.Client, uris []string) {
 	old := st.watches[key]
-	w := &watch{server: server, uris: uris, behind: old != nil, opened: make(chan struct{})}
+	w := &watch{server: server, self: self, uris: uris, behind: old != nil, opened: make(chan struct{})}
 	st.watches[key] = w
 	r := upstream.Request{Server: server, By: st.ep.by, Revision: mcp.LatestModern}
 	if st.session != nil {
-		r.Revision, r.Affinity, r.Client = st.session.revision, st.session.affinity, st.session.client
+		r.Revision, r.Affinity, r.Client = st.session.revision, st.session.affinity, self
 	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), watchTime)
@@ -180,7 +181,7 @@ func (st *stream) close(key watchKey, w *watch) {
 
 // hearOwn watches what belongs to this client alone at a server: its session
 // there, and updates of resources. It returns what is closed once that is so.
-func (st *stream) hearOwn(server *catalog.Server, uris []string) <-chan struct{} {
+func (st *stream) hearOwn(server *catalog.Server, self upstream.Client, uris []string) <-chan struct{} {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	key := watchKey{server.Key(), true}
@@ -190,7 +191,7 @@ func (st *stream) hearOwn(server *catalog.Server, uris []string) <-chan struct{}
 		case <-st.over:
 			return nil
 		default:
-			st.open(key, server, uris)
+			st.open(key, server, self, uris)
 			w = st.watches[key]
 		}
 	}
@@ -208,7 +209,7 @@ func (st *stream) refresh(ctx context.Context, now time.Time) {
 	changed := st.seen != nil && ws != st.seen
 	for key, w := range st.watches {
 		if !w.failed.IsZero() && now.Sub(w.failed) > watchAgain {
-			st.open(key, w.server, w.uris)
+			st.open(key, w.server, w.self, w.uris)
 		}
 	}
 	if changed {
