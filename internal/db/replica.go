@@ -324,7 +324,7 @@ func (s *Store) awaitPeers(ctx context.Context, c *confirmation) {
 			continue
 		case <-late.C:
 		}
-		_, err = All(ctx, s, func(ok *bool) []any { return []any{ok} },
+		_, _ = All(ctx, s, func(ok *bool) []any { return []any{ok} },
 			`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = ANY($1)`, peers)
 		break
 	}
