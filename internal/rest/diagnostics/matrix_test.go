@@ -9,6 +9,7 @@ import (
 
 	"headgate/internal/access"
 	"headgate/internal/catalog"
+	"headgate/internal/db"
 	"headgate/internal/id"
 	"headgate/internal/identity"
 	"headgate/internal/rest"
@@ -84,7 +85,7 @@ func (e *estate) callers(refused int) []resttest.Caller {
 
 // object makes an Object of what a function makes in an organization.
 func (e *estate) object(prefix string, make func(o *tenancy.Organization) string) resttest.Object {
-	kept := map[resttest.Place]string{}
+	made := map[resttest.Place]string{}
 	return func(_ string, at resttest.Place, spent bool) string {
 		o := map[resttest.Place]*tenancy.Organization{resttest.Own: e.owner.Organization, resttest.OtherOrganization: e.customer, resttest.OtherTenant: e.stranger.Organization}[at]
 		switch {
@@ -94,10 +95,10 @@ func (e *estate) object(prefix string, make func(o *tenancy.Organization) string
 			return "no-id-at-all"
 		case spent:
 			return make(o)
-		case kept[at] == "":
-			kept[at] = make(o)
+		case made[at] == "":
+			made[at] = make(o)
 		}
-		return kept[at]
+		return made[at]
 	}
 }
 
@@ -118,6 +119,18 @@ func (e *estate) objects() map[string]resttest.Object {
 		}),
 	}
 }
+
+// trail counts the events.
+func (e *estate) trail() int64 {
+	return testkit.Must(db.Value[int64](e.t.Context(), e.Store, `SELECT COALESCE(SUM(seq), 0) FROM event_heads`))(e.t)
+}
+
+// Why a success may leave no event.
+const (
+	looked = "nothing changes"
+	called = "the log of calls has it"
+	kept   = "nothing changes but the history of reports"
+)
 
 func obj(pairs ...any) func(string) any {
 	return func(subject string) any {
@@ -143,34 +156,34 @@ const (
 func TestMatrix(t *testing.T) {
 	e := newEstate(t)
 	in := map[string]string{"projectId": e.project}
-	server := func(may string, body func(string) any) resttest.Row {
-		return resttest.Row{May: may, Subject: "server", Path: in, Body: body}
+	server := func(may, silent string, body func(string) any) resttest.Row {
+		return resttest.Row{May: may, Silent: silent, Subject: "server", Path: in, Body: body}
 	}
-	resttest.Matrix{Door: e.door, Callers: e.callers(403), Objects: e.objects(), Rows: map[string]resttest.Row{
+	resttest.Matrix{Door: e.door, Callers: e.callers(403), Objects: e.objects(), Trail: e.trail, Rows: map[string]resttest.Row{
 		"getMe":             {May: anybody},
 		"listOrganizations": {May: anybody},
 		"listProjects":      {May: anybody},
 		"createProject":     {May: staff, Status: 201, Body: obj("name", "SUBJECT")},
 		"getProject":        {May: anybody, Subject: "project"},
-		"updateProject":     {May: staff, Subject: "project", Body: obj("description", "d")},
+		"updateProject":     {May: staff, Subject: "project", Body: func(string) any { return map[string]any{"description": e.next("d")} }},
 		"deleteProject":     {May: staff, Subject: "project", Spends: true},
 		"listServers":       {May: anybody, Subject: "project"},
 		"createServer": {May: builders, Status: 201, Subject: "project", Body: func(s string) any {
 			return obj("name", e.next("s"), "enabled", true, "transportType", "http", "url", e.upstream)(s)
 		}},
-		"getServer":           server(anybody, nil),
-		"updateServer":        server(builders, obj("enabled", true)),
+		"getServer":           server(anybody, "", nil),
+		"updateServer":        server(builders, "", obj("enabled", true)),
 		"deleteServer":        {May: builders, Subject: "server", Path: in, Spends: true},
-		"validateServer":      server(builders, nil),
-		"examineServer":       server(builders, nil),
-		"checkServerOAuth":    server(builders, nil),
-		"exportServer":        server(builders, nil),
-		"listServerTools":     server(anybody, nil),
-		"listServerPrompts":   server(anybody, nil),
-		"listServerResources": server(anybody, nil),
-		"readServerResource":  server(anybody, obj("uri", "demo://about")),
-		"callServerTool":      server(callers, obj("toolName", "now")),
-		"getServerPrompt":     server(anybody, obj("promptName", "introduce", "arguments", map[string]any{"audience": "a"})),
+		"validateServer":      server(builders, kept, nil),
+		"examineServer":       server(builders, kept, nil),
+		"checkServerOAuth":    server(builders, looked, nil),
+		"exportServer":        server(builders, looked, nil),
+		"listServerTools":     server(anybody, looked, nil),
+		"listServerPrompts":   server(anybody, looked, nil),
+		"listServerResources": server(anybody, looked, nil),
+		"readServerResource":  server(anybody, called, obj("uri", "demo://about")),
+		"callServerTool":      server(callers, called, obj("toolName", "now")),
+		"getServerPrompt":     server(anybody, called, obj("promptName", "introduce", "arguments", map[string]any{"audience": "a"})),
 		"importServerTokens":  {May: callers, Subject: "own server", Path: in, Body: obj("serverUrl", e.upstream, "tokens", map[string]any{"access_token": "t"})},
 		"getServerTokens":     {May: callers, Status: 404, Subject: "server", Path: in},
 		"deleteServerTokens":  {May: callers, Status: 404, Subject: "server", Path: in},
@@ -186,7 +199,7 @@ func TestKeyMatrix(t *testing.T) {
 		}
 		all = append(all, c)
 	}
-	resttest.Matrix{Door: e.web, Callers: all, Objects: map[string]resttest.Object{
+	resttest.Matrix{Door: e.web, Callers: all, Trail: e.trail, Objects: map[string]resttest.Object{
 		"key": func(_ string, at resttest.Place, _ bool) string {
 			switch at {
 			case resttest.Random:
@@ -218,17 +231,17 @@ func TestPlatformMatrix(t *testing.T) {
 	}
 	sessions = append(sessions, resttest.Caller{Name: "anonymous", Credential: func() string { return "" }, Refused: 401})
 	const callers, builders = "owner admin developer member", "owner admin developer"
-	of := func(may string, body func(string) any) resttest.Row {
-		return resttest.Row{May: may, Subject: "server", Body: body}
+	of := func(may, silent string, body func(string) any) resttest.Row {
+		return resttest.Row{May: may, Silent: silent, Subject: "server", Body: body}
 	}
 	since := testkit.Must(e.diagnosis.DoctorURL(t.Context(), world.Headgate(e.owner.Organization), e.upstream, nil))(t).ID
-	resttest.Matrix{Door: e.platform, Callers: sessions, Objects: e.objects(), Rows: map[string]resttest.Row{
-		"doctorUrl":          {May: builders, Body: obj("url", e.upstream)},
-		"checkUrlOAuth":      {May: builders, Body: obj("url", e.upstream)},
-		"doctorServer":       of(builders, nil),
-		"validateServer":     of(builders, nil),
-		"checkServerOAuth":   of(builders, nil),
-		"exportServer":       of(builders, nil),
+	resttest.Matrix{Door: e.platform, Callers: sessions, Objects: e.objects(), Trail: e.trail, Rows: map[string]resttest.Row{
+		"doctorUrl":          {May: builders, Silent: kept, Body: obj("url", e.upstream)},
+		"checkUrlOAuth":      {May: builders, Silent: looked, Body: obj("url", e.upstream)},
+		"doctorServer":       of(builders, kept, nil),
+		"validateServer":     of(builders, kept, nil),
+		"checkServerOAuth":   of(builders, looked, nil),
+		"exportServer":       of(builders, looked, nil),
 		"listReports":        {May: builders},
 		"getReport":          {May: builders, Subject: "report"},
 		"getDrift":           {May: builders, Subject: "report", Query: "since=" + since},
