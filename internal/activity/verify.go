@@ -19,10 +19,10 @@ type Verdict struct {
 	Problem string // what is wrong with it
 }
 
-// Verify walks a tenant's trail and names the first event that was edited,
-// removed or reordered. Events whose time is over are gone with a note in the
-// trail (ExpireEvents). A tail cut off together with its head row needs a
-// checkpoint kept elsewhere to be noticed.
+// Verify walks a tenant's trail from its first event and names the first that
+// was edited, removed or reordered. Nothing in the trail excuses a gap: it is
+// kept for ever. A tail cut off together with its head row, and a trail written
+// anew, need a checkpoint kept elsewhere to be noticed.
 func Verify(ctx context.Context, q db.Querier, tenant string) (Verdict, error) {
 	v := Verdict{Tenant: tenant}
 	head, err := db.One(ctx, q, func(e *Event) []any { return []any{&e.Seq, &e.Hash} }, `SELECT seq, hash FROM event_heads WHERE tenant_id = $1`, tenant)
@@ -31,13 +31,7 @@ func Verify(ctx context.Context, q db.Querier, tenant string) (Verdict, error) {
 	} else if err != nil {
 		return v, fmt.Errorf("read the trail's head: %w", err)
 	}
-	at, previous, err := beginning(ctx, q, tenant)
-	if err != nil {
-		return v, err
-	}
-	if previous == nil {
-		previous = make([]byte, sha256.Size)
-	}
+	at, previous := int64(0), make([]byte, sha256.Size)
 	for {
 		page, err := db.All(ctx, q, (*eventRow).fields, `SELECT `+eventColumns+` FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 1000`, tenant, at)
 		if err != nil {
@@ -48,7 +42,7 @@ func Verify(ctx context.Context, q db.Querier, tenant string) (Verdict, error) {
 			at++
 			switch {
 			case r.Seq != at:
-				v.BadSeq, v.Problem = at, "an event is missing before this one"
+				v.BadSeq, v.Problem = at, "an event is missing here"
 			case !bytes.Equal(r.Previous, previous):
 				v.BadSeq, v.Problem = r.Seq, "it does not follow the event before it"
 			case !bytes.Equal(r.sum([]byte(r.details)), r.Hash):
