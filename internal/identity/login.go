@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"headgate/internal/access"
+	"headgate/internal/activity"
 	"headgate/internal/db"
 	"headgate/internal/tenancy"
 )
@@ -78,7 +79,7 @@ func (s *Service) checkPasswordOf(ctx context.Context, u *User, password, subjec
 		return "", fmt.Errorf("password of %s: %w", u.ID, err)
 	}
 	if !ok || u == nil || u.password == "" {
-		if err := s.countFailure(ctx, subject, ip); err != nil {
+		if err := s.countFailure(ctx, u, subject, ip); err != nil {
 			return "", err
 		}
 		return "", ErrCredentials
@@ -173,27 +174,100 @@ func (s *Service) checkLock(ctx context.Context, subject string, ip netip.Addr) 
 	return nil
 }
 
-// countFailure counts a failed sign-in and locks what has failed too often.
-func (s *Service) countFailure(ctx context.Context, subject string, ip netip.Addr) error {
+// countFailure counts a failed sign-in at u, who may be nil, and locks what has
+// failed too often. The trail is told in the same transaction; see noteFailure.
+func (s *Service) countFailure(ctx context.Context, u *User, subject string, ip netip.Addr) error {
 	account, net := lockRows(subject, ip)
-	now := s.now()
 	return s.store.Tx(ctx, func(tx *db.Tx) error {
-		for _, c := range []struct {
-			scope, subject string
-			most           int
-		}{{"account", account, accountFailures}, {"network", net, networkFailures}} {
-			_, err := db.Exec(ctx, tx, `INSERT INTO login_failures (scope, subject, failures, window_started_at, locked_until) VALUES ($1, $2, 1, $3, NULL)
-				ON CONFLICT (scope, subject) DO UPDATE SET
-					failures = CASE WHEN login_failures.window_started_at <= $4 THEN 1 ELSE login_failures.failures + 1 END,
-					window_started_at = CASE WHEN login_failures.window_started_at <= $4 THEN $3 ELSE login_failures.window_started_at END,
-					locked_until = CASE WHEN login_failures.window_started_at > $4 AND login_failures.failures + 1 >= $5 THEN CAST($6 AS BIGINT) ELSE NULL END`,
-				c.scope, c.subject, now.UnixMilli(), now.Add(-lockWindow).UnixMilli(), c.most, now.Add(lockWindow).UnixMilli())
-			if err != nil {
-				return fmt.Errorf("count failed sign-in: %w", err)
-			}
+		failed, err := s.count(ctx, tx, "account", account, accountFailures)
+		if err != nil {
+			return err
 		}
-		return nil
+		all, err := s.count(ctx, tx, "network", net, networkFailures)
+		if err != nil {
+			return err
+		}
+		if err := s.noteFailure(ctx, tx, u, subject, failed); err != nil {
+			return err
+		}
+		if all != networkFailures {
+			return nil
+		}
+		locked, err := s.count(ctx, tx, "trail", "networks", 0)
+		if err != nil || !round(locked) {
+			return err
+		}
+		return activity.Record(ctx, tx, stranger, activity.Event{Tenant: activity.Installation, Action: "session.lock_network", TargetType: "network", TargetID: net,
+			Details: map[string]any{"failures": all, "networks": locked}})
 	})
+}
+
+// stranger is the actor of failed sign-ins: nobody knows who it was.
+var stranger = &access.Principal{Kind: access.Anonymous}
+
+// noteFailure writes failures to the trail of the account's owner: the first,
+// tenth, hundredth, … sign-in that fails at an account within the window,
+// whatever the networks, and likewise of the locks. So everybody who looks sees
+// that it happens and how much, and whoever guesses cannot fill the disk.
+func (s *Service) noteFailure(ctx context.Context, tx *db.Tx, u *User, subject string, here int64) error {
+	failures, err := s.count(ctx, tx, "trail", subject, 0)
+	if err != nil {
+		return err
+	}
+	if round(failures) {
+		if err := s.note(ctx, tx, u, "session.fail", map[string]any{"failures": failures}); err != nil {
+			return err
+		}
+	}
+	if here != accountFailures {
+		return nil
+	}
+	locks, err := s.count(ctx, tx, "trail", "locks/"+subject, 0)
+	if err != nil || !round(locks) {
+		return err
+	}
+	return s.note(ctx, tx, u, "session.lock", map[string]any{"failures": here, "locks": locks, "minutes": int(lockWindow / time.Minute)})
+}
+
+// note records an event about u. Where there is no such person it only takes
+// as long, so that time does not tell who exists.
+func (s *Service) note(ctx context.Context, tx *db.Tx, u *User, action string, details map[string]any) error {
+	if u != nil {
+		return s.record(ctx, tx, stranger, u, action, details)
+	}
+	if _, err := s.tenancy.Places(ctx, tx, ""); err != nil {
+		return err
+	}
+	for range 4 { // as many statements as an event takes
+		if _, err := db.Exec(ctx, tx, `UPDATE installation SET updated_at = updated_at WHERE name = $1`, signingRow); err != nil {
+			return fmt.Errorf("note nothing: %w", err)
+		}
+	}
+	return nil
+}
+
+// round reports whether n is 1, 10, 100, …
+func round(n int64) bool {
+	for n >= 10 && n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
+}
+
+// count counts one more in the present window and returns how many there are;
+// the one that makes most locks what is counted, unless most is 0.
+func (s *Service) count(ctx context.Context, tx *db.Tx, scope, subject string, most int64) (int64, error) {
+	now := s.now()
+	n, err := db.Value[int64](ctx, tx, `INSERT INTO login_failures (scope, subject, failures, window_started_at, locked_until) VALUES ($1, $2, 1, $3, NULL)
+		ON CONFLICT (scope, subject) DO UPDATE SET
+			failures = CASE WHEN login_failures.window_started_at <= $4 THEN 1 ELSE login_failures.failures + 1 END,
+			window_started_at = CASE WHEN login_failures.window_started_at <= $4 THEN $3 ELSE login_failures.window_started_at END,
+			locked_until = CASE WHEN CAST($5 AS BIGINT) > 0 AND login_failures.window_started_at > $4 AND login_failures.failures + 1 >= $5 THEN CAST($6 AS BIGINT) ELSE NULL END
+		RETURNING failures`, scope, subject, now.UnixMilli(), now.Add(-lockWindow).UnixMilli(), most, now.Add(lockWindow).UnixMilli())
+	if err != nil {
+		return 0, fmt.Errorf("count failed sign-in: %w", err)
+	}
+	return n, nil
 }
 
 func clearFailures(ctx context.Context, tx *db.Tx, subject string, ip netip.Addr) error {

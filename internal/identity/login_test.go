@@ -147,6 +147,59 @@ func TestLockout(t *testing.T) {
 	})
 }
 
+// What fails is in the trail of whom it is tried on, and guessing cannot fill
+// the disk: in a quarter of an hour an account gets one event for each power of
+// ten of failures, and as many of locks.
+func TestFailureTrail(t *testing.T) {
+	each(t, func(w *world) {
+		u := w.register("ada@example.com")
+		o := testkit.Must(w.tenancy.Places(t.Context(), w.store, u.ID))(t)[0]
+		type event struct {
+			Action, Tenant, Organization, Target, Details string
+		}
+		events := func() []event {
+			return testkit.Must(db.All(t.Context(), w.store, func(e *event) []any {
+				return []any{&e.Action, &e.Tenant, (*db.Text)(&e.Organization), &e.Target, &e.Details}
+			}, `SELECT action, tenant_id, organization_id, target_id, details FROM events WHERE action IN ('session.fail', 'session.lock', 'session.lock_network') ORDER BY id`))(t)
+		}
+		mine := func(action, details string) event { return event{action, o.Tenant, o.ID, u.ID, details} }
+		from := func(n int) identity.Client {
+			return identity.Client{IP: netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})}
+		}
+		fail := func(email string, n int) { _ = w.try(email, "wrong password 1", from(n)) }
+		w.Run("the first failure and the lock", func(t *testing.T) {
+			for range 15 { // five of them find it locked
+				fail("ada@example.com", 1)
+			}
+			testkit.Equal(t, events(), []event{mine("session.fail", `{"failures":1}`), mine("session.fail", `{"failures":10}`), mine("session.lock", `{"failures":10,"locks":1,"minutes":15}`)})
+		})
+		w.Run("many networks that guess leave few", func(t *testing.T) {
+			for n := range 10 {
+				for range 10 {
+					fail("ada@example.com", 2+n)
+				}
+			}
+			testkit.Equal(t, events()[3:], []event{mine("session.fail", `{"failures":100}`), mine("session.lock", `{"failures":10,"locks":10,"minutes":15}`)})
+		})
+		w.Run("somebody who does not exist leaves none, a network that is locked one in the installation's", func(t *testing.T) {
+			for i := range 100 {
+				fail(fmt.Sprintf("nobody%d@example.com", i), 500)
+			}
+			testkit.Equal(t, events()[5:], []event{{"session.lock_network", "installation", "", "10.0.1.244", `{"failures":100,"networks":1}`}})
+		})
+		w.Run("later it is told anew", func(t *testing.T) {
+			w.pass(16 * time.Minute)
+			fail("ada@example.com", 1)
+			testkit.Equal(t, events()[6:], []event{mine("session.fail", `{"failures":1}`)})
+		})
+		w.Run("guesses at the present password count alike", func(t *testing.T) {
+			_, by := w.person("eve@example.com")
+			testkit.Fault(t, w.svc.ChangePassword(t.Context(), by, "wrong password 1", pass+"!", here), "identity.bad_credentials")
+			testkit.Equal(t, events()[7].Target, by.User)
+		})
+	})
+}
+
 // K07: 500 parallel sign-ins must not eat the memory.
 func TestHashFlood(t *testing.T) {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
