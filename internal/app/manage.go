@@ -38,7 +38,7 @@ func (a *App) buildManage() {
 	a.Resolver.UseSecrets(a.Vault)
 	a.Budgets = budget.New(budget.Options{Store: a.Store, Workspaces: a.Workspaces, Now: a.Now, Log: a.Log})
 	a.Approvals = approval.New(a.Store, a.Keys, a.Now)
-	a.Templates = template.New(template.Options{Store: a.Store, Keys: a.Keys, Workspaces: a.Workspaces, Catalog: a.Catalog, Vault: a.Vault, Budgets: a.Budgets, Now: a.Now})
+	a.Templates = template.New(template.Options{Store: a.Store, Keys: a.Keys, Workspaces: a.Workspaces, Catalog: a.Catalog, Vault: a.Vault, Budgets: a.Budgets, Now: a.Now, Log: a.Log})
 	a.Checkpoints = checkpoints(a.Settings, a.Keys, a.Now)
 	a.Workspaces.OnStart(a.Templates.Look)
 	a.Workspaces.OnRestart(a.Catalog.WorkspaceRestarted)
@@ -67,8 +67,8 @@ func (a *App) manageJobs() {
 	a.Jobs.Periodic(24*time.Hour, approvalsJob{})
 }
 
-// runManage tends budgets and keeps checkpoints of the audit trail until ctx
-// ends. Each replica keeps its own: they are files beside it.
+// runManage tends budgets and imports, and keeps checkpoints of the audit trail,
+// until ctx ends. Each replica keeps its own: they are files beside it.
 func (a *App) runManage(ctx context.Context) error {
 	kept := make(chan struct{})
 	go func() {
@@ -87,9 +87,11 @@ func (a *App) runManage(ctx context.Context) error {
 			}
 		}
 	}()
+	tended := make(chan error, 1)
+	go func() { tended <- a.Templates.Run(ctx) }()
 	err := a.Budgets.Run(ctx)
 	<-kept
-	return err
+	return errors.Join(err, <-tended)
 }
 
 func (a *App) checkpoint(ctx context.Context) {

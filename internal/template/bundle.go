@@ -237,6 +237,7 @@ func (s *Service) ImportBundle(ctx context.Context, by *access.Principal, text [
 	if err != nil {
 		return Imported{}, err
 	}
+	defer s.alive()()
 	if err := s.unpack(ctx, by, &res, b.Node, parent); err != nil {
 		return Imported{}, errors.Join(err, s.abandon(ctx, by, &res.Import, err))
 	}

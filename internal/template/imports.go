@@ -60,7 +60,11 @@ type Import struct {
 	digest []byte
 }
 
-const planFor = time.Hour
+const (
+	planFor = time.Hour
+	beat    = 5 * time.Second  // how often a process shows that its imports live
+	silence = 30 * time.Second // after which they are taken for dead
+)
 
 const importColumns = `id, kind, name, state, digest, steps, created_at, updated_at`
 
@@ -86,6 +90,7 @@ func (s *Service) GetImport(ctx context.Context, organization, ref string) (Impo
 	if err != nil {
 		return Import{}, err
 	}
+	s.seen(&r.Import)
 	return r.Import, json.Unmarshal([]byte(r.steps), &r.Import.Steps)
 }
 
@@ -149,12 +154,54 @@ func event(ctx context.Context, tx *db.Tx, by *access.Principal, imp *Import, ac
 		Details: map[string]any{"kind": string(imp.Kind), "name": imp.Name, "state": string(imp.State), "workspaces": len(imp.Steps)}})
 }
 
+// alive counts an import of this process until the function it returns is called.
+func (s *Service) alive() (end func()) {
+	s.running.Add(1)
+	return func() { s.running.Add(-1) }
+}
+
+// Run shows, until ctx ends, that the imports of this process live, and marks
+// those of others that have fallen silent.
+func (s *Service) Run(ctx context.Context) error {
+	if s.Store.Engine() == db.SQLite { // the only process: Recover has seen to it
+		return nil
+	}
+	t := time.NewTicker(beat)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		var err error
+		if s.running.Load() > 0 {
+			_, err = db.Exec(ctx, s.Store, `UPDATE imports SET updated_at = $2 WHERE state = 'running' AND owner = $1`, s.owner, s.Now().UnixMilli())
+		}
+		if err == nil {
+			_, err = s.Recover(ctx)
+		}
+		if err != nil && ctx.Err() == nil && s.Log != nil {
+			s.Log.Warn("imports could not be looked at; they will be in a moment", "error", err)
+		}
+	}
+}
+
 // Recover marks imports whose process has ended: their steps say what is done
-// and what never began.
+// and what never began. On PostgreSQL one that has shown no life for half a
+// minute is taken for dead; if it was only slow, its next step says otherwise.
 func (s *Service) Recover(ctx context.Context) (int64, error) {
-	before := s.Now().Add(-5 * time.Minute).UnixMilli()
+	before := s.Now().Add(-silence).UnixMilli()
 	if s.Store.Engine() == db.SQLite { // the only process has just begun
 		before = 1 << 62
 	}
-	return db.Exec(ctx, s.Store, `UPDATE imports SET state = 'interrupted', updated_at = $3 WHERE state = 'running' AND owner <> $1 AND updated_at < $2`, s.owner, before, s.Now().UnixMilli())
+	return db.Exec(ctx, s.Store, `UPDATE imports SET state = 'interrupted', updated_at = $2 WHERE state = 'running' AND updated_at < $1`, before, s.Now().UnixMilli())
+}
+
+// seen is an import as it is at a moment: one that shows no life is interrupted
+// before anybody has marked it.
+func (s *Service) seen(imp *Import) {
+	if imp.State == Running && s.Store.Engine() == db.PostgreSQL && s.Now().Sub(imp.UpdatedAt) > silence {
+		imp.State = Interrupted
+	}
 }

@@ -104,6 +104,7 @@ func (s *Service) ImportOrganization(ctx context.Context, by *access.Principal, 
 	if err != nil {
 		return Result{}, err
 	}
+	defer s.alive()()
 	s.run(ctx, by, &res, o.Workspaces, tag)
 	return res, s.finish(ctx, by, &res)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"headgate/internal/access"
 	"headgate/internal/db"
@@ -125,8 +126,18 @@ func TestOrganization(t *testing.T) {
 			other := h.organization()
 			res := testkit.Must(h.importing(t, other, `{"name": "C", "workspaces": [{"name": "A"}, {"name": "B"}]}`, ""))(t)
 			// As if the process had died between the two.
-			h.exec(`UPDATE imports SET state = 'running', updated_at = 0, steps = $2 WHERE id = $1`, res.ID, `[{"name":"A","state":"created"},{"name":"B","state":"waiting"}]`)
+			kill := func(updated time.Time) {
+				h.exec(`UPDATE imports SET state = 'running', updated_at = $3, steps = $2 WHERE id = $1`, res.ID, `[{"name":"A","state":"created"},{"name":"B","state":"waiting"}]`, updated.UnixMilli())
+			}
 			again := template.New(h.options)
+			if h.store.Engine() == db.PostgreSQL { // where others may live
+				kill(time.Now())
+				testkit.Equal(t, testkit.Must(again.Recover(ctx))(t), int64(0))
+				testkit.Equal(t, testkit.Must(again.GetImport(ctx, other.Organization, res.ID))(t).State, template.Running)
+				kill(time.Now().Add(-31 * time.Second))
+				testkit.Equal(t, testkit.Must(again.GetImport(ctx, other.Organization, res.ID))(t).State, template.Interrupted)
+			}
+			kill(time.Now().Add(-31 * time.Second))
 			testkit.Equal(t, testkit.Must(again.Recover(ctx))(t), int64(1))
 			got := testkit.Must(again.GetImport(ctx, other.Organization, res.ID))(t)
 			testkit.Equal(t, []any{got.State, got.Steps[1].State}, []any{template.Interrupted, "waiting"})

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -34,12 +36,14 @@ type Options struct {
 	Vault      *vault.Service
 	Budgets    *budget.Service
 	Now        func() time.Time
+	Log        *slog.Logger // nil: nothing is told of imports that cannot be tended
 }
 
 // Service is the domain of recipes.
 type Service struct {
 	Options
-	owner string // of imports that run here
+	owner   string       // of imports that run here
+	running atomic.Int64 // how many do
 }
 
 // New returns the service.
