@@ -262,7 +262,11 @@ func honest(err error) error {
 // whole takes a body that must be the answer.
 func (x *exchange) whole(body []byte) (*Answer, error) {
 	if err := mcp.ScanReply(body, &x.env, mcp.Limits{}); err != nil {
-		return nil, ErrNonsense.Because(err)
+		answer, err := x.several(body, err)
+		if answer == nil && err == nil {
+			err = nonsense("no answer is in the batch")
+		}
+		return answer, err
 	}
 	if !x.env.Kind.IsReply() || !mcp.SameID(x.id, x.env.ID.Of(body)) {
 		return nil, nonsense("the answer has another request's id")

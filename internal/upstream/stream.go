@@ -53,7 +53,11 @@ func (x *exchange) events() (*Answer, error) {
 			continue
 		}
 		if err := mcp.ScanReply(e.Data, &x.env, mcp.Limits{}); err != nil {
-			return nil, ErrNonsense.Because(err)
+			answer, err := x.several(e.Data, err)
+			if answer != nil || err != nil {
+				return answer, err
+			}
+			continue
 		}
 		if x.env.Kind.IsReply() {
 			if !mcp.SameID(x.id, x.env.ID.Of(e.Data)) {
@@ -65,6 +69,57 @@ func (x *exchange) events() (*Answer, error) {
 			return nil, err
 		}
 	}
+}
+
+// several takes messages that came as one, which a server may do in the one
+// revision that has batches. The answer, if it is among them, comes last. flaw
+// is why they are not one message.
+func (x *exchange) several(batch []byte, flaw error) (*Answer, error) {
+	if x.session == nil {
+		return nil, ErrNonsense.Because(flaw)
+	}
+	messages, err := x.session.split(batch, flaw)
+	if err != nil {
+		return nil, err
+	}
+	var answer []byte
+	for _, message := range messages {
+		switch err := mcp.ScanReply(message, &x.env, mcp.Limits{}); {
+		case err != nil:
+			return nil, ErrNonsense.Because(err)
+		case !x.env.Kind.IsReply():
+			if err := x.deliver(message); err != nil {
+				return nil, err
+			}
+		case answer != nil || !mcp.SameID(x.id, x.env.ID.Of(message)):
+			return nil, nonsense("a batch has another request's answer")
+		default:
+			answer = message
+		}
+	}
+	if answer == nil {
+		return nil, nil
+	}
+	if err := mcp.ScanReply(answer, &x.env, mcp.Limits{}); err != nil {
+		return nil, ErrNonsense.Because(err)
+	}
+	return x.answer(answer)
+}
+
+// split returns the messages of a batch, if the session's revision has them.
+func (s *session) split(batch []byte, flaw error) ([][]byte, error) {
+	if !errors.Is(flaw, mcp.ErrBatch) || s.facts.Revision != mcp.Revision20250326 {
+		return nil, ErrNonsense.Because(flaw)
+	}
+	spans, err := mcp.SplitBatch(batch, mcp.Limits{Depth: mcp.DefaultReplyDepth})
+	if err != nil {
+		return nil, ErrNonsense.Because(err)
+	}
+	messages := make([][]byte, len(spans))
+	for i, span := range spans {
+		messages[i] = span.Of(batch)
+	}
+	return messages, nil
 }
 
 // deliver hands a notification or a server's request to the caller.

@@ -418,10 +418,21 @@ func (s *stream) read(resp *wire.Response, session *session) error {
 		if len(e.Data) == 0 || len(e.Name) > 0 && string(e.Name) != "message" {
 			continue
 		}
+		messages := [][]byte{e.Data}
 		if err := mcp.ScanReply(e.Data, &env, mcp.Limits{}); err != nil {
-			return ErrNonsense.Because(err)
+			if session == nil {
+				return ErrNonsense.Because(err)
+			}
+			if messages, err = session.split(e.Data, err); err != nil {
+				return err
+			}
 		}
-		s.pass(e.Data, &env, session)
+		for _, message := range messages {
+			if err := mcp.ScanReply(message, &env, mcp.Limits{}); err != nil {
+				return ErrNonsense.Because(err)
+			}
+			s.pass(message, &env, session)
+		}
 	}
 }
 

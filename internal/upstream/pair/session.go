@@ -68,11 +68,28 @@ func (s *session) read(resp *wire.Response) {
 		if len(event.Data) == 0 || len(event.Name) > 0 && string(event.Name) != "message" {
 			continue
 		}
-		if err := mcp.ScanReply(event.Data, &e, mcp.Limits{}); err != nil {
-			return // a server that talks nonsense is not listened to any longer
+		text := slices.Clone(event.Data)
+		for _, message := range split(text) {
+			if err := mcp.ScanReply(message, &e, mcp.Limits{}); err != nil {
+				return // a server that talks nonsense is not listened to any longer
+			}
+			s.hear(message, &e)
 		}
-		s.hear(slices.Clone(event.Data), &e)
 	}
+}
+
+// split returns the messages of an event: one, or those of a batch, which
+// servers of 2025-03-26 send over this transport too.
+func split(text []byte) [][]byte {
+	spans, err := mcp.SplitBatch(text, mcp.Limits{Depth: mcp.DefaultReplyDepth})
+	if err != nil {
+		return [][]byte{text}
+	}
+	messages := make([][]byte, len(spans))
+	for i, span := range spans {
+		messages[i] = span.Of(text)
+	}
+	return messages
 }
 
 // hear finds whose message it is.
