@@ -197,6 +197,9 @@ func (r *record) principal(now time.Time) (access.Principal, error) {
 		p.Role = access.Role(r.role)
 		if r.Kind == access.AccountKey {
 			p.Account = r.Account
+			if r.accountOff {
+				return p, ErrAccountOff
+			}
 		}
 	default:
 		return p, ErrInvalid

@@ -260,6 +260,22 @@ func TestOwner(t *testing.T) {
 			w.change("account", w.account, `UPDATE accounts SET user_id = '' WHERE id = $1`, w.account)
 			testkit.Equal(t, testkit.Must(w.use(orgKey))(t).Account, w.account)
 		})
+		t.Run("an account that is switched off ends its own key's streams and uses, until it is on again", func(t *testing.T) {
+			account := id.New("acc")
+			w.exec(`INSERT INTO accounts (id, number, organization_id, user_id, monthly, purchased, leased, allocation, tier, seq, folded_seq, total_calls, total_used, active, allow_raw_records, created_at)
+				VALUES ($1, 99, $2, $3, 0, 0, 0, 0, 'free', 0, 0, 0, 0, TRUE, FALSE, 0)`, account, w.org, admin.User)
+			_, own := w.create(admin, apikey.Spec{Kind: access.AccountKey, User: admin.User, Account: account})
+			p := testkit.Must(w.use(own))(t)
+			w.change("account", account, `UPDATE accounts SET active = FALSE WHERE id = $1`, account)
+			w.Reread(t.Context())
+			if !ended(p) {
+				t.Error("the stream goes on")
+			}
+			refused(t, own, "apikey.account_off")
+			testkit.Must(w.use(value))(t) // pays from another
+			w.change("account", account, `UPDATE accounts SET active = TRUE WHERE id = $1`, account)
+			testkit.Must(w.use(own))(t)
+		})
 		t.Run("who left is orphaned, with the reason", func(t *testing.T) {
 			w.change("membership", admin.User, `UPDATE memberships SET active = FALSE WHERE user_id = $1`, admin.User)
 			_, err := w.use(value)

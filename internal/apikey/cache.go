@@ -164,8 +164,11 @@ func (c *cache) changed(kind, ref string) {
 		// A principal without one may be about to get its default.
 		affected = func(p *access.Principal) bool { return p.Workspace == ref || p.Workspace == "" && p.Organization != "" }
 	case "account":
-		// Balances come and go; only who has no account yet may get another one.
-		affected = func(p *access.Principal) bool { return p.Account == "" && p.Organization != "" }
+		// Balances come and go; only who has no account yet may get another one,
+		// and an account's own key ends with it when it is switched off.
+		affected = func(p *access.Principal) bool {
+			return p.Account == "" && p.Organization != "" || p.Account == ref && p.Kind == access.AccountKey
+		}
 	default:
 		return
 	}

@@ -4,13 +4,14 @@ import "headgate/internal/fault"
 
 // The faults of this package.
 var (
-	ErrInvalid   = fault.New(fault.BadCredential, "apikey.invalid", "This is no key of this installation. Check that it was copied whole.")
-	ErrRevoked   = fault.New(fault.BadCredential, "apikey.revoked", "This key was revoked. Create a new one.")
-	ErrExpired   = fault.New(fault.BadCredential, "apikey.expired", "This key has expired. Create a new one, or rotate keys before they end.")
-	ErrOrphaned  = fault.New(fault.BadCredential, "apikey.orphaned", "What this key belongs to is gone, or its owner left it. Create a key where you are a member.").With("reason", "ORPHANED_KEY")
-	ErrSuspended = fault.New(fault.BadCredential, "apikey.suspended", "The owner of this key is suspended. Ask the operator.")
-	ErrThrottled = fault.New(fault.Throttled, "apikey.throttled", "Too many unknown keys came from this address. Wait as long as Retry-After says.")
-	ErrBusy      = fault.New(fault.Unavailable, "apikey.busy", "Keys are changing too fast to judge this one. Try again in a moment.")
+	ErrInvalid    = fault.New(fault.BadCredential, "apikey.invalid", "This is no key of this installation. Check that it was copied whole.")
+	ErrRevoked    = fault.New(fault.BadCredential, "apikey.revoked", "This key was revoked. Create a new one.")
+	ErrExpired    = fault.New(fault.BadCredential, "apikey.expired", "This key has expired. Create a new one, or rotate keys before they end.")
+	ErrOrphaned   = fault.New(fault.BadCredential, "apikey.orphaned", "What this key belongs to is gone, or its owner left it. Create a key where you are a member.").With("reason", "ORPHANED_KEY")
+	ErrSuspended  = fault.New(fault.BadCredential, "apikey.suspended", "The owner of this key is suspended. Ask the operator.")
+	ErrAccountOff = fault.New(fault.BadCredential, "apikey.account_off", "The credit account of this key is switched off. Ask the operator to switch it on.")
+	ErrThrottled  = fault.New(fault.Throttled, "apikey.throttled", "Too many unknown keys came from this address. Wait as long as Retry-After says.")
+	ErrBusy       = fault.New(fault.Unavailable, "apikey.busy", "Keys are changing too fast to judge this one. Try again in a moment.")
 
 	ErrNotFound = fault.New(fault.NotFound, "apikey.not_found", "There is no such key, or it is not yours.")
 	ErrKind     = fault.New(fault.Invalid, "apikey.kind", "Keys of this kind are not made here.")

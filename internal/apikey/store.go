@@ -134,18 +134,20 @@ type record struct {
 	workspaceOf                     string // the organization of the key's own workspace
 	workspaceRemoved                time.Time
 	defaultWorkspace, payingAccount string
+	accountOff                      bool // the key's own account was switched off
 }
 
 func (r *record) fields() []any {
 	return append(r.Key.fields(), &r.hash, (*db.Text)(&r.organization), (*db.Text)(&r.tenant), (*db.Time)(&r.orgRemoved), (*db.Time)(&r.orgSuspended),
 		(*db.Time)(&r.tenantSuspended), (*db.Text)(&r.owner), (*db.Time)(&r.ownerSuspended), (*db.Text)(&r.role),
-		(*db.Text)(&r.workspaceOf), (*db.Time)(&r.workspaceRemoved), (*db.Text)(&r.defaultWorkspace), (*db.Text)(&r.payingAccount))
+		(*db.Text)(&r.workspaceOf), (*db.Time)(&r.workspaceRemoved), (*db.Text)(&r.defaultWorkspace), (*db.Text)(&r.payingAccount), &r.accountOff)
 }
 
 // selectRecord reads a key and what it depends on in one statement, so that
 // the parts are of one moment. An organization's account has no user.
 var selectRecord = `SELECT k.` + strings.ReplaceAll(columns, ", ", ", k.") + `, k.hash,
-	o.id, o.tenant_id, o.removed_at, o.suspended_at, t.suspended_at, u.id, u.suspended_at, m.role, w.organization_id, w.removed_at, d.id, a.id
+	o.id, o.tenant_id, o.removed_at, o.suspended_at, t.suspended_at, u.id, u.suspended_at, m.role, w.organization_id, w.removed_at, d.id, a.id,
+	EXISTS (SELECT 1 FROM accounts own WHERE own.id = k.account_id AND NOT own.active)
 	FROM keys k
 	LEFT JOIN organizations o ON o.id = k.organization_id
 	LEFT JOIN tenants t ON t.id = o.tenant_id

@@ -60,11 +60,12 @@ func New(store *db.Store, now func() time.Time) *Service {
 	return s
 }
 
-// changed drops what is remembered of an account that somebody else changed.
+// changed has the next hold look at an account that somebody changed: it may be
+// switched off, and what is leased of it here must not be spent any more.
 func (s *Service) changed(kind, ref string) {
 	if kind == "account" {
 		if p, ok := s.purses.Load(ref); ok {
-			p.(*purse).doubt()
+			p.(*purse).changes.Add(1)
 		}
 	}
 }

@@ -24,13 +24,13 @@ type purse struct {
 	account string
 	free    atomic.Int64
 	used    atomic.Int64 // unix milliseconds of the last hold
-	dry     atomic.Bool  // the store had no more to lease, as far as known
+	changes atomic.Int64 // of the account, by anybody
+	seen    atomic.Int64 // how many of them the last look at it saw
 	mu      sync.Mutex   // one trip to the store at a time
-	gone    bool         // returned to the store; look the account up anew
 }
 
-// doubt forgets that the account was dry: somebody changed it.
-func (p *purse) doubt() { p.dry.Store(false) }
+// changed reports whether the account must be looked at before the next hold.
+func (p *purse) changed() bool { return p.seen.Load() != p.changes.Load() }
 
 func (p *purse) take(n int64) bool {
 	for {
@@ -76,41 +76,32 @@ func (s *Service) Hold(ctx context.Context, account string, amount int64) (Hold,
 	if amount < 0 || amount > MaxAmount {
 		return Hold{}, ErrAmount
 	}
-	for {
-		v, ok := s.purses.Load(account)
-		if !ok {
-			v, _ = s.purses.LoadOrStore(account, &purse{account: account})
-		}
-		p := v.(*purse)
-		if p.take(amount) {
-			p.used.Store(s.now().UnixMilli())
-			return Hold{p, amount}, nil
-		}
-		again, err := s.refill(ctx, p, amount)
-		if err != nil {
+	v, ok := s.purses.Load(account)
+	if !ok {
+		v, _ = s.purses.LoadOrStore(account, &purse{account: account})
+	}
+	p := v.(*purse)
+	if p.changed() || !p.take(amount) {
+		if err := s.refill(ctx, p, amount); err != nil {
 			return Hold{}, err
 		}
-		if !again {
-			p.used.Store(s.now().UnixMilli())
-			return Hold{p, amount}, nil
-		}
 	}
+	p.used.Store(s.now().UnixMilli())
+	return Hold{p, amount}, nil
 }
 
-// refill leases more from the store and takes amount from it. again means that
-// the purse was given back meanwhile and the caller should look it up anew.
-func (s *Service) refill(ctx context.Context, p *purse, amount int64) (again bool, err error) {
+// refill looks at the account, leases more of it when amount is missing, and
+// takes amount.
+func (s *Service) refill(ctx context.Context, p *purse, amount int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gone {
-		return true, nil
-	}
-	if p.take(amount) {
-		return false, nil
+	changes := p.changes.Load()
+	if !p.changed() && p.take(amount) {
+		return nil
 	}
 	var a Account
 	var got int64
-	err = s.store.Tx(ctx, func(tx *db.Tx) error {
+	err := s.store.Tx(ctx, func(tx *db.Tx) (err error) {
 		a, err = db.One(ctx, tx, (*Account).fields, `UPDATE accounts SET seq = seq WHERE id = $1 RETURNING `+accountColumns, p.account)
 		if errors.Is(err, db.ErrNone) {
 			return ErrNoAccount
@@ -121,28 +112,28 @@ func (s *Service) refill(ctx context.Context, p *purse, amount int64) (again boo
 		if !a.Active {
 			return ErrInactive
 		}
-		got = s.share(a.Balance()-a.Leased, amount-p.free.Load())
-		if got == 0 {
+		if got = s.share(a.Balance()-a.Leased, amount-p.free.Load()); got == 0 {
 			return nil
 		}
 		return s.lease(ctx, tx, p.account, got)
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
+	p.seen.Store(changes)
 	p.free.Add(got)
 	if !p.take(amount) {
-		return false, ErrInsufficient.Saying("This call costs %d credits and the account has %d. Buy credits, or wait for the monthly grant on the first.", amount, a.Balance()).
+		return ErrInsufficient.Saying("This call costs %d credits and the account has %d. Buy credits, or wait for the monthly grant on the first.", amount, a.Balance()).
 			With("price", amount).With("balance", a.Balance())
 	}
-	return false, nil
+	return nil
 }
 
 // share says how much of what is available to lease when need is missing. The
 // only replica takes all; one of many leaves the others their part, but never
 // less than it needs when that is there.
 func (s *Service) share(available, need int64) int64 {
-	if available < need {
+	if need <= 0 || available < need {
 		return 0
 	}
 	if s.store.Engine() == db.SQLite {

@@ -73,6 +73,23 @@ func TestOperator(t *testing.T) {
 			testkit.Must(c.Update(ctx, operator, b.ID, credit.AccountChange{Active: &on}))(t)
 			hold = testkit.Must(c.Hold(ctx, b.ID, 1))(t)
 			hold.Release()
+			t.Run("nor what another replica has leased", func(t *testing.T) {
+				if s.Engine() == db.SQLite {
+					return // has one process
+				}
+				other := credit.New(s, time.Now)
+				held := testkit.Must(other.Hold(ctx, b.ID, 1))(t)
+				held.Release()
+				testkit.Must(c.Update(ctx, operator, b.ID, credit.AccountChange{Active: &off}))(t)
+				for range 2 {
+					_, err := other.Hold(ctx, b.ID, 1)
+					testkit.Fault(t, err, "credit.inactive")
+				}
+				testkit.Must(c.Update(ctx, operator, b.ID, credit.AccountChange{Active: &on}))(t)
+				held = testkit.Must(other.Hold(ctx, b.ID, 1))(t)
+				held.Release()
+				testkit.Must0(t, other.Return(ctx, 0))
+			})
 		})
 		t.Run("lists, histories and sums say what there is", func(t *testing.T) {
 			list, total, err := c.Accounts(ctx, operator, credit.AccountFilter{Organization: b.Organization}, 10, 0)

@@ -16,6 +16,7 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/apikey"
 	"headgate/internal/call"
+	"headgate/internal/credit"
 	"headgate/internal/db"
 	"headgate/internal/id"
 	"headgate/internal/identity"
@@ -135,6 +136,20 @@ func TestAccount(t *testing.T) {
 			key = fresh
 		})
 		t.Run("calls are charged to it, and told", func(t *testing.T) { h.shows(t, p, key) })
+		t.Run("an operator switches it off: the key is refused, the person sees why, a new key is no way round", func(t *testing.T) {
+			addr, operator := netip.MustParseAddr("192.0.2.1"), &access.Principal{Kind: access.OperatorKey, ID: "key_operator"}
+			c := testkit.Must(h.Credits.Of(t.Context(), p.Organization.ID, p.ID))(t)
+			set := func(on bool) { testkit.Must(h.Credits.Update(t.Context(), operator, c.ID, credit.AccountChange{Active: &on}))(t) }
+			set(false)
+			_, err := h.APIKeys.Authenticate(t.Context(), key, addr)
+			testkit.Fault(t, err, "apikey.account_off")
+			h.want(p.Token, "GET", "/account", 200, map[string]any{"is_active": false})
+			fresh := h.want(p.Token, "POST", "/regenerate-key", 200, map[string]any{"success": true})["mcp_api_key"].(string)
+			_, err = h.APIKeys.Authenticate(t.Context(), fresh, addr)
+			testkit.Fault(t, err, "apikey.account_off")
+			set(true)
+			testkit.Must(h.APIKeys.Authenticate(t.Context(), fresh, addr))(t)
+		})
 	})
 }
 
