@@ -2,6 +2,7 @@ package platform_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -247,6 +248,17 @@ func TestIdempotency(t *testing.T) {
 	})
 }
 
+// Whatever creates or spends takes Idempotency-Key; what is public has no
+// organization to keep answers for.
+func TestCreationsTakeKeys(t *testing.T) {
+	for _, op := range onSQLite(t).door.Operations() {
+		creates := op.Status == http.StatusCreated || strings.HasPrefix(op.ID, "execute") || strings.HasPrefix(op.ID, "rotate")
+		if op.Method == "POST" && creates && !op.Public && !op.Idempotent {
+			t.Errorf("%s creates or spends, and takes no Idempotency-Key", op.ID)
+		}
+	}
+}
+
 var dump = map[string]string{
 	"idempotency": `SELECT organization_id || key || state || COALESCE(CAST(body AS TEXT), '') FROM idempotency`,
 	"keys":        `SELECT id || name || prefix || last_four || scopes FROM keys`,
@@ -267,7 +279,8 @@ func TestLimits(t *testing.T) {
 		if a.Header.Get("Retry-After") == "" || a.Header.Get("X-RateLimit-Remaining") != "0" || len(a.Header.Get("X-RateLimit-Reset")) != 10 {
 			t.Errorf("%v", a.Header)
 		}
-		h.as(h.owner.Token, "GET", "/plans", nil).want(200) // another credential has its own
+		testkit.Equal(t, h.as(h.owner.Token, "GET", "/plans", nil).want(200).Header.Get("X-RateLimit-Remaining"), "2") // another credential has its own
+		testkit.Equal(t, h.as(h.Start(h.owner.User, "").Token, "GET", "/plans", nil).want(200).Header.Get("X-RateLimit-Remaining"), "1") // a person's sessions share theirs
 	})
 	t.Run("strangers have their address's", func(t *testing.T) {
 		h := onSQLite(t)

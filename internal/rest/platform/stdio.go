@@ -161,7 +161,7 @@ func (a *api) stdio() {
 		return answerEntry(o, nil, err)
 	})
 	add := slow(adminOp("POST", "/catalog", "adminAddEntry", "Write a catalog entry from an npm package, a server.json or a file", broken...))
-	add.Status = http.StatusCreated
+	add.Status, add.Idempotent = http.StatusCreated, true
 	rest.Handle(a.door, add, a.adminAddEntry)
 	rest.Handle(a.door, adminOp("DELETE", "/catalog/{entryName}", "adminRemoveEntry", "Forget a catalog entry", fault.Conflict), func(ctx context.Context, in *ByEntry) (*rest.None, error) {
 		return nil, a.Launch.Remove(ctx, rest.Principal(ctx), in.Name)
