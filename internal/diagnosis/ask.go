@@ -198,7 +198,7 @@ func (s *Service) CheckOAuth(ctx context.Context, by *access.Principal, server *
 // CheckOAuthURL is CheckOAuth for any URL, by its metadata alone. Who may ask
 // is the caller's business.
 func (s *Service) CheckOAuthURL(ctx context.Context, raw string) (*OAuth, error) {
-	u, err := s.Guard.CheckURL(raw)
+	u, err := s.address(raw)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/url"
 	"time"
 
 	"headgate/internal/access"
@@ -79,7 +80,7 @@ const maxLocalHeaders = 16
 // Examine diagnoses any URL, with the headers the caller gives, and keeps
 // nothing. Who may do that is the caller's business.
 func (s *Service) Examine(ctx context.Context, raw string, headers map[string]string) (*report.Report, error) {
-	u, err := s.Guard.CheckURL(raw)
+	u, err := s.address(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +96,16 @@ func (s *Service) Examine(ctx context.Context, raw string, headers map[string]st
 	}
 	r := report.New(report.Target{URL: report.PublicURL(u.String()), Transport: string(catalog.HTTP)}, s.Now())
 	return r, s.examine(ctx, r, func(ctx context.Context) { s.overNetwork(ctx, r, u.String(), fields, catalog.Auto) })
+}
+
+// address reads a URL that somebody gives. One that holds a closed address is
+// refused as what it is: no name was asked for, so nothing is learned by it.
+func (s *Service) address(raw string) (*url.URL, error) {
+	u, err := s.Guard.CheckURL(raw)
+	if errors.Is(err, netguard.ErrBlocked) {
+		return nil, ErrClosed.Because(err)
+	}
+	return u, err
 }
 
 // Doctor diagnoses a server with the caller's credentials, keeps the report

@@ -16,5 +16,6 @@ var (
 	ErrNoSchedule = fault.New(fault.NotFound, "diagnosis.no_schedule", "This server has no schedule.")
 	ErrCron       = fault.New(fault.Invalid, "diagnosis.cron", "A schedule is a cron expression of five fields in UTC (minute hour day month weekday), such as 0 6 * * 1-5, at most once in five minutes.")
 	ErrSchedules  = fault.New(fault.Conflict, "diagnosis.too_many_schedules", "The organization has as many schedules as it may have. Remove one first.")
+	ErrClosed     = fault.New(fault.Invalid, "diagnosis.closed", "This address lies in a network that is closed to servers (private, link-local, or this machine). Give a public address; the operator can open networks with the setting allow-networks.")
 	ErrLocal      = fault.New(fault.Invalid, "diagnosis.headers", "At most 16 headers may be sent along.")
 )

@@ -1,6 +1,7 @@
 package checkup
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -14,9 +15,10 @@ import (
 )
 
 // auth judges how the server asks for a sign-in, and the token it gets.
-func (d *doctor) auth(p *probed) {
+func (d *doctor) auth(ctx context.Context, p *probed) {
 	r := d.report
 	o := p.report.OAuth
+	d.welcomed(p)
 	switch {
 	case p.first == nil:
 		r.Note("auth", report.Skipped, "There was no connection.")
@@ -34,9 +36,14 @@ func (d *doctor) auth(p *probed) {
 		return
 	}
 	d.challenge(p)
+	d.anyToken(ctx, p)
 	d.resource(p.found)
 	d.issuer(p.found)
 	d.token(p.challenge)
+	if r.Connection.Status != report.Connected && len(d.line.fields) == 0 {
+		r.Find(report.Finding{ID: "auth.sign-in", Check: "auth", Severity: report.SevInfo, What: "A sign-in is missing, so nothing behind it was looked at.",
+			Why: "Until then no call reaches the server.", Fix: "Bring tokens of your own (oauth/import-tokens of the server), or configure a header with a token, and examine it again."})
+	}
 	detail := "A sign-in is needed."
 	if !o.Required {
 		detail = "A sign-in is possible, but not needed."

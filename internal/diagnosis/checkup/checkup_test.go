@@ -121,6 +121,8 @@ func TestFindings(t *testing.T) {
 		{tool("a", schema(`{"type":"object"}`)), "hints.none", "info"},
 		{tool("a", schema(`{"type":"object"}`)+`,"annotations":{"readOnlyHint":true,"destructiveHint":true}`), "hints.contradiction", "error"},
 		{tool("delete_all", schema(`{"type":"object"}`)+`,"annotations":{"readOnlyHint":true}`), "hints.suspicious", "warning"},
+		{`{"name":"a","inputSchema":{"type":"object"}}`, "hints.no-title", "info"},
+		{tool("request", schema(`{"type":"object","properties":{"method":{"type":"string"},"path":{"type":"string"}}}`)), "hints.catch-all", "info"},
 		{`{"name":7}`, "schemas.bad-tool", "error"},
 		{fmt.Sprintf(`{"name":"a","description":%q,"inputSchema":{"type":"object"}}`, strings.Repeat("w ", 25_000)), "size.context", "warning"},
 	} {
@@ -162,6 +164,34 @@ func TestProtocol(t *testing.T) {
 		{"any Origin taken", "protocol.origin", func(s *mcpscript.Server) {
 			s.All = func(_ http.ResponseWriter, r *http.Request) bool { r.Header.Del("Origin"); return false }
 		}},
+		{"a list that is not declared", "protocol.undeclared-prompts", func(s *mcpscript.Server) {
+			s.Set("initialize", `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}`)
+		}},
+		{"a request to a client that can do nothing", "protocol.undeclared-request", func(s *mcpscript.Server) {
+			s.On("tools/list", func(w http.ResponseWriter, _ *http.Request, m mcpscript.Message) bool {
+				stream(w, `{"jsonrpc":"2.0","id":"s1","method":"roots/list"}`, fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[]}}`, m.ID))
+				return true
+			})
+		}},
+		{"a resource made up", "protocol.unknown-resource", func(s *mcpscript.Server) { s.Set("resources/read", `{"contents":[]}`) }},
+		{"a resource refused otherwise", "protocol.resource-code", func(s *mcpscript.Server) {}},
+		{"any Host taken", "protocol.host", func(s *mcpscript.Server) {}},
+		{"a subscription that is declared and refused", "subscriptions.subscribe", func(s *mcpscript.Server) {
+			s.Set("initialize", `{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"resources":{"subscribe":true}},"serverInfo":{"name":"s","version":"1"}}`)
+		}},
+		{"a subscription that cannot be ended", "subscriptions.unsubscribe", func(s *mcpscript.Server) {
+			s.Set("initialize", `{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"resources":{"subscribe":true}},"serverInfo":{"name":"s","version":"1"}}`).Set("resources/subscribe", `{}`)
+		}},
+		{"changes told of on no stream", "subscriptions.no-stream", func(s *mcpscript.Server) {
+			s.Set("initialize", `{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true}},"serverInfo":{"name":"s","version":"1"}}`)
+		}},
+		{"a challenge where nothing was refused", "auth.challenge-on-success", func(s *mcpscript.Server) {
+			s.All = func(w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+				return false
+			}
+		}},
+		{"a list that is declared and fails", "resources.failed", func(s *mcpscript.Server) { s.Drop("resources/list") }},
 		{"only an old revision", "era.old", func(s *mcpscript.Server) {
 			s.Set("initialize", `{"protocolVersion":"2025-03-26","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}`)
 		}},
@@ -170,21 +200,27 @@ func TestProtocol(t *testing.T) {
 			s := mcpscript.New(t)
 			c.server(s)
 			r := examine(t, s.URL, loopback)
-			if _, ok := findings(r)[c.finding]; !ok {
-				t.Errorf("%s is missing in %+v", c.finding, r.Findings)
+			f, ok := findings(r)[c.finding]
+			if !ok {
+				t.Fatalf("%s is missing in %+v", c.finding, r.Findings)
+			}
+			if f.What == "" || f.Why == "" || f.Fix == "" {
+				t.Errorf("a finding says what, why and how to mend: %+v", f)
 			}
 		})
 	}
 	t.Run("a modern server that believes anything is found out", func(t *testing.T) {
-		s := mcpscript.New(t).Set("server/discover", `{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}`)
+		s := mcpscript.New(t).Set("server/discover", `{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true},"prompts":{}}}`).
+			Drop("initialize").Set("prompts/get", `{"messages":[]}`).Set("logging/setLevel", `{}`)
 		r := examine(t, s.URL, loopback)
 		f := findings(r)
-		for _, id := range []string{"protocol.method-header", "protocol.no-method-header", "protocol.version-header", "protocol.unknown-version",
-			"protocol.removed-method", "protocol.result-type", "protocol.cache-hints", "protocol.method-not-found-status"} {
+		for _, id := range []string{"protocol.method-header", "protocol.no-method-header", "protocol.version-header", "protocol.unknown-version", "protocol.name-header", "protocol.no-meta",
+			"protocol.removed-method", "protocol.result-type", "protocol.cache-hints", "protocol.method-not-found-status", "subscriptions.missing", "protocol.undeclared-resources"} {
 			if _, ok := f[id]; !ok {
 				t.Errorf("%s is missing", id)
 			}
 		}
+		testkit.Equal(t, f["protocol.removed-method"].Subjects, []string{"ping", "logging/setLevel"})
 	})
 	t.Run("an old server that lets what it does not know hang is well all the same", func(t *testing.T) {
 		s := mcpscript.New(t).On("server/discover", func(w http.ResponseWriter, r *http.Request, _ mcpscript.Message) bool { return mcpscript.Hang(w, r) })
@@ -195,4 +231,36 @@ func TestProtocol(t *testing.T) {
 		examine(t, s.URL, loopback)
 		testkit.Equal(t, s.Count("tools/call"), 0)
 	})
+}
+
+// stream answers with events.
+func stream(w http.ResponseWriter, messages ...string) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for _, m := range messages {
+		fmt.Fprintf(w, "data: %s\n\n", m)
+	}
+}
+
+// A server that is well gives nothing to mend.
+func TestNothingToMend(t *testing.T) {
+	s := mcpscript.New(t)
+	s.All = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Host != strings.TrimPrefix(s.URL, "http://") {
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		}
+		return false
+	}
+	s.On("resources/read", func(w http.ResponseWriter, _ *http.Request, m mcpscript.Message) bool {
+		mcpscript.Fail(w, 200, m.ID, -32002, "none")
+		return true
+	})
+	testkit.Equal(t, examine(t, s.URL, loopback).Findings, []report.Finding{})
+}
+
+func TestUnreachableIsAFinding(t *testing.T) {
+	f, ok := findings(examine(t, dead(t), loopback))["connection.failed"]
+	if !ok || f.What == "" || f.Why == "" || f.Fix == "" || f.Severity != report.SevError {
+		t.Errorf("%+v", f)
+	}
 }

@@ -29,7 +29,7 @@ type Options struct {
 
 // OverNetwork examines a server at a URL and fills the report in.
 func OverNetwork(ctx context.Context, r *report.Report, o Options) {
-	d := &doctor{Options: o, report: r, line: &line{client: o.Client, url: o.URL, fields: o.Headers, patience: o.Patience, steps: &r.Steps}}
+	d := &doctor{Options: o, report: r, line: &line{client: o.Client, url: o.URL, fields: o.Headers, patience: o.Patience, steps: &r.Steps, odd: &odd{}}}
 	d.run(ctx)
 	r.Scrub(append(secretsOf(o.URL, o.Headers), d.line.session))
 }
@@ -59,7 +59,7 @@ func (d *doctor) run(ctx context.Context) {
 	default:
 		d.connect(ctx, p)
 	}
-	d.auth(p)
+	d.auth(ctx, p)
 	if r.Connection.Status == report.Connected {
 		d.inventory(ctx)
 		d.surface()
@@ -95,6 +95,7 @@ func Disconnected(r *report.Report, p *report.Problem) {
 	r.Connection = report.Connection{Status: report.Error, Detail: p.Message}
 	r.Checks.Connection = report.Check{Status: report.Error, Detail: p.Message}
 	r.Fail(p)
+	trouble(r, p)
 }
 
 // connect opens the server as a client with the credentials would.
@@ -136,6 +137,7 @@ func (d *doctor) discover(ctx context.Context) bool {
 	for v := range mcp.Elements(a.body, versions) {
 		if mcp.Equal(a.body, v, string(mcp.LatestModern)) {
 			d.opened(a, string(mcp.LatestModern))
+			d.cacheHints(mcp.MethodDiscover, a, new(string))
 			return true
 		}
 	}
@@ -183,9 +185,9 @@ func refusal(a *answer) *report.Problem {
 	case a.status >= 300 && a.status < 400:
 		return &report.Problem{Code: codeUnreachable, Message: "The server redirects. Register the address it redirects to.", Details: map[string]any{"status": a.status}}
 	case a.rpcCode() != 0:
-		return &report.Problem{Code: codeUnreachable, Message: "The server answered the request with an error.", Details: map[string]any{"rpcCode": a.rpcCode(), "status": a.status}}
+		return &report.Problem{Code: codeUnreachable, Message: fmt.Sprintf("The server answered with error %d%s.", a.rpcCode(), a.said()), Details: map[string]any{"rpcCode": a.rpcCode(), "status": a.status}}
 	}
-	return &report.Problem{Code: codeUnreachable, Message: "The answer is not MCP. " + a.wrong, Details: map[string]any{"status": a.status}}
+	return &report.Problem{Code: codeUnreachable, Message: fmt.Sprintf("The answer (HTTP %d) is not MCP. %s", a.status, a.wrong), Details: map[string]any{"status": a.status}}
 }
 
 // opened notes what a server says of itself.

@@ -53,6 +53,7 @@ func (d *doctor) inventory(ctx context.Context) {
 			check, problem := failList(l.noun, a, err)
 			*l.check = check
 			r.Fail(problem)
+			brokenList(r, l, problem)
 		}
 	}
 	collectMetadata(r)

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type line struct {
 	patience time.Duration    // with one exchange
 	serial   int
 	steps    *[]report.Step
+	odd      *odd // what servers send without being asked; nil does not look
 
 	era      mcp.Era
 	revision mcp.Revision
@@ -43,7 +45,24 @@ type line struct {
 
 // anonymous returns the same line without credentials and without a session.
 func (l *line) anonymous() *line {
-	return &line{client: l.client, url: l.url, patience: l.patience, steps: l.steps}
+	return &line{client: l.client, url: l.url, patience: l.patience, steps: l.steps, odd: l.odd}
+}
+
+// odd is what came beside the answers that nobody asked for.
+type odd struct {
+	logs bool     // log messages, though no request named a level
+	asks []string // methods of requests to a client that declared nothing
+}
+
+// note takes a message in that came before an answer.
+func (o *odd) note(era mcp.Era, e *mcp.Envelope) {
+	switch {
+	case o == nil:
+	case e.Kind == mcp.Notification && e.Method == mcp.NotifyMessage:
+		o.logs = o.logs || era == mcp.Modern // a session may have a level of its own
+	case e.Kind == mcp.Request && e.Method != mcp.MethodPing && !slices.Contains(o.asks, e.Method) && len(o.asks) < 8:
+		o.asks = append(o.asks, report.Clip(e.Method, 64))
+	}
 }
 
 // answer is one HTTP answer, read as far as the JSON-RPC reply in it.
@@ -74,6 +93,15 @@ func (a *answer) rpcCode() int64 {
 		return a.env.ErrorCode
 	}
 	return 0
+}
+
+// said is the message of a JSON-RPC error, for people.
+func (a *answer) said() string {
+	text, err := mcp.String(a.body, a.env.ErrorMessage)
+	if err != nil || text == "" {
+		return ""
+	}
+	return ": " + strings.TrimRight(report.Clip(text, 200), ".")
 }
 
 // next returns the id of the next request.
@@ -144,7 +172,7 @@ func (l *line) do(ctx context.Context, method string, body, id []byte, h http.He
 	if err != nil {
 		return nil, netguard.ErrURL
 	}
-	r.Header = h
+	r.Header, r.Host = h, h.Get("Host") // "" is the URL's
 	for _, f := range l.fields {
 		r.Header.Set(f.Name, f.Value.Reveal())
 	}
@@ -158,7 +186,7 @@ func (l *line) do(ctx context.Context, method string, body, id []byte, h http.He
 	}
 	defer resp.Body.Close()
 	a.status, a.header, a.tls, a.proto = resp.StatusCode, resp.Header, resp.TLS, resp.Proto
-	err = a.read(resp.Body, id, start)
+	err = a.read(resp.Body, id, start, func() { l.odd.note(l.era, &a.env) })
 	a.took = time.Since(start)
 	return a, err
 }
@@ -202,14 +230,15 @@ func (t *timing) into(a *answer) (reached bool) {
 	return t.reached
 }
 
-// read takes the reply out of the body.
-func (a *answer) read(body io.Reader, id []byte, start time.Time) error {
+// read takes the reply out of the body; before is called for each message that
+// comes before it.
+func (a *answer) read(body io.Reader, id []byte, start time.Time, before func()) error {
 	switch media, _, _ := mime.ParseMediaType(a.header.Get("Content-Type")); media {
 	case "application/json":
 		a.kind = "json"
 	case "text/event-stream":
 		a.kind = "sse"
-		return a.stream(body, id, start)
+		return a.stream(body, id, start, before)
 	}
 	if a.kind == "" {
 		var err error
@@ -245,13 +274,20 @@ func (a *answer) take(b, id []byte) bool {
 	return a.reply
 }
 
-func (a *answer) stream(body io.Reader, id []byte, start time.Time) error {
+func (a *answer) stream(body io.Reader, id []byte, start time.Time, before func()) error {
 	a.wrong = "The stream ended without the reply."
 	return events(body, func(_ string, data []byte) bool {
 		if a.events++; a.events == 1 {
 			a.firstEvent = time.Since(start)
 		}
-		return len(id) == 0 || len(data) == 0 || !a.take(bytes.Clone(data), id)
+		if len(id) == 0 || len(data) == 0 {
+			return true
+		}
+		if a.take(bytes.Clone(data), id) {
+			return false
+		}
+		before()
+		return true
 	})
 }
 

@@ -72,7 +72,7 @@ func (d *doctor) dns(ctx context.Context, u *url.URL) {
 func (d *doctor) tls(u *url.URL, a *answer) {
 	r := d.report
 	if u.Scheme != "https" {
-		if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsLoopback() {
+		if onLoopback(u) {
 			r.Note("tls", report.Skipped, "The server is on this machine.")
 			return
 		}

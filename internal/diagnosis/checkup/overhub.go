@@ -52,6 +52,7 @@ func hubLists(ctx context.Context, r *report.Report, hub *upstream.Hub, by *acce
 			p := ProblemOf(err)
 			*l.check = report.Check{Status: report.Error, Detail: p.Message}
 			r.Fail(p)
+			brokenList(r, l, p)
 			continue
 		}
 		for i := range listing.Items[:min(len(listing.Items), MaxItems)] {

@@ -15,20 +15,24 @@ import (
 
 // protocol holds the server to what the specification says where clients
 // depend on it. Nothing here changes anything at the server: every request is
-// one that a server must refuse, or answers with nothing.
+// one that a server must refuse, or answers with nothing, or ends with this run.
 func (d *doctor) protocol(ctx context.Context, p *probed) {
 	r := d.report
 	d.otherEra(ctx, p)
 	d.eras(p)
 	asked := 0
-	checks := []func(context.Context) error{d.unknownMethod, d.ping, d.getStream, d.strangeSession}
+	checks := []func(context.Context) error{d.unknownMethod, d.ping, d.getStream, d.strangeSession, d.subscribe}
 	if d.line.era == mcp.Modern {
-		checks = []func(context.Context) error{d.unknownMethod, d.removedMethod, d.methodHeader, d.noMethodHeader, d.versionHeader, d.unknownVersion, d.nameHeader}
+		checks = []func(context.Context) error{d.unknownMethod, d.removedMethods, d.methodHeader, d.noMethodHeader, d.versionHeader, d.unknownVersion, d.noMeta,
+			d.nameMismatch, d.nameHeader, d.paramHeader, d.listen}
+		if !p.legacy {
+			checks = append(checks, d.modernGet)
+		}
 	}
 	if d.line.old != nil {
 		checks = []func(context.Context) error{d.unknownMethod, d.ping}
 	}
-	checks = append(checks, d.rebinding)
+	checks = append(checks, d.undeclared, d.unknownResource, d.rebinding)
 	for _, check := range checks {
 		if ctx.Err() != nil {
 			break
@@ -36,6 +40,10 @@ func (d *doctor) protocol(ctx context.Context, p *probed) {
 		if err := check(ctx); err == nil {
 			asked++
 		}
+	}
+	d.strays()
+	if d.line.era == mcp.Modern {
+		r.Note("headers", r.Worst("headers"), "Names and arguments were mirrored in headers.")
 	}
 	r.Note("protocol", r.Worst("protocol"), fmt.Sprintf("%d of %d requests that test the protocol were answered.", asked, len(checks)))
 }
@@ -166,6 +174,9 @@ func (d *doctor) getStream(ctx context.Context) error {
 		return err
 	}
 	resp.Body.Close()
+	if resp.StatusCode == http.StatusMethodNotAllowed && tells(d.report) {
+		d.lapse("no-stream", "The server declares that it tells of changes and has no stream to do so (GET is answered with 405).", "Open a stream on GET, or leave listChanged out of the capabilities.")
+	}
 	if ok := resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"); !ok {
 		d.breach("get-stream", report.SevWarning, fmt.Sprintf("GET is answered with HTTP %d: neither an event stream nor 405.", resp.StatusCode),
 			"Clients that listen for changes report an error.", "Open a stream, or answer 405 Method Not Allowed.")
@@ -191,13 +202,19 @@ func (d *doctor) strangeSession(ctx context.Context) error {
 	return err
 }
 
-// removedMethod: ping is gone in the modern era.
-func (d *doctor) removedMethod(ctx context.Context) error {
-	a, err := d.line.call(ctx, mcp.MethodPing, "", nil)
-	if err == nil && a.rpcCode() != mcp.CodeMethodNotFound {
-		d.breach("removed-method", report.SevInfo, "ping is answered in the modern era, which has no ping.", "It hides which era a client and a server speak.", "Answer -32601.")
+// removedMethods: ping and setLevel are gone in the modern era.
+func (d *doctor) removedMethods(ctx context.Context) error {
+	for _, m := range []struct{ method, members string }{{mcp.MethodPing, ""}, {mcp.MethodSetLevel, `"level":"emergency"`}} {
+		a, err := d.line.call(ctx, m.method, "", []byte(m.members))
+		if err != nil {
+			return err
+		}
+		if a.rpcCode() != mcp.CodeMethodNotFound {
+			d.report.Find(report.Finding{ID: "protocol.removed-method", Check: "protocol", Severity: report.SevInfo, What: "A method is answered that the modern era does not have.",
+				Why: "It hides which era a client and a server speak.", Fix: "Answer -32601."}, m.method)
+		}
 	}
-	return err
+	return nil
 }
 
 // mirrored sends server/discover with other headers than its body calls for.
@@ -223,12 +240,14 @@ func (d *doctor) versionHeader(ctx context.Context) error {
 	return d.mismatch(a, err, "version-header", "An MCP-Protocol-Version header that contradicts the body is accepted.")
 }
 
+const mirrorWhy = "Proxies that decide by the header and servers that act on the body see two different requests."
+
 func (d *doctor) mismatch(a *answer, err error, id, what string) error {
 	switch {
 	case err != nil:
 		return err
 	case a.status == http.StatusOK && a.rpcCode() == 0:
-		d.breach(id, report.SevWarning, what, "Proxies that decide by the header and servers that act on the body see two different requests.", "Answer 400 with error -32020.")
+		d.breach(id, report.SevWarning, what, mirrorWhy, "Answer 400 with error -32020.")
 	case a.rpcCode() != mcp.CodeHeaderMismatch:
 		d.breach("header-code", report.SevInfo, "A header that contradicts the body is refused, but not with error -32020.", "Clients cannot tell the reason.", "Answer 400 with error -32020.")
 	}
@@ -255,34 +274,19 @@ func (d *doctor) unknownVersion(ctx context.Context) error {
 }
 
 // nameHeader: a name beyond ASCII travels encoded, is decoded before it is
-// compared, and then not found. No tool of that name exists.
+// compared, and then not found.
 func (d *doctor) nameHeader(ctx context.Context) error {
-	const name = "headgate-doctor-ü"
-	method, member := mcp.MethodToolsCall, "name"
-	switch r := d.report; {
-	case has(r, "prompts"):
-		method = mcp.MethodPromptsGet
-	case has(r, "resources"):
-		method, member = mcp.MethodResourcesRead, "uri"
-	}
-	value := name
-	if member == "uri" {
-		value = "headgate-doctor:///ü"
-	}
-	members := mcp.AppendString([]byte(`"`+member+`":`), value)
-	a, err := d.line.call(ctx, method, value, members)
+	const name = noSuch + ":///ü"
+	method, member := d.probeMethod()
+	a, err := d.line.call(ctx, method, name, mcp.AppendString([]byte(`"`+member+`":`), name))
 	if err != nil {
 		return err
 	}
 	d.line.step("header round trip", a)
-	switch code := a.rpcCode(); {
-	case code == mcp.CodeHeaderMismatch:
+	if a.rpcCode() == mcp.CodeHeaderMismatch {
 		d.report.Find(report.Finding{ID: "headers.base64", Check: "headers", Severity: report.SevWarning, What: "A name beyond ASCII in Mcp-Name (=?base64?…?=) is taken for a mismatch.",
 			Why: "Such tools, prompts and resources cannot be used.", Fix: "Decode the header before comparing it."})
-	case method == mcp.MethodResourcesRead && code == mcp.CodeResourceNotFound:
-		d.breach("resource-code", report.SevInfo, "An unknown resource is refused with -32002.", "In 2026-07-28 it is -32602.", "Answer -32602.")
 	}
-	d.report.Note("headers", d.report.Worst("headers"), "A name beyond ASCII was sent in a header.")
 	return nil
 }
 
@@ -290,27 +294,32 @@ func (d *doctor) nameHeader(ctx context.Context) error {
 // page can talk to it.
 func (d *doctor) rebinding(ctx context.Context) error {
 	u, err := url.Parse(d.line.url)
-	if err != nil {
+	if err != nil || !onLoopback(u) || d.line.old != nil {
 		return err
 	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	if u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return nil
-	}
-	l := d.line.anonymous()
-	id := l.next()
-	h := http.Header{}
-	h.Set("Origin", "http://evil.example")
-	a, err := l.send(ctx, initializeBody(id), id, h)
-	if err != nil {
-		return err
-	}
-	if _, ok := a.result(); ok {
-		d.breach("origin", report.SevWarning, "The server is on this machine and answers requests from any web page (Origin).",
-			"A page in the browser can use it (DNS rebinding).", "Refuse an Origin that is not yours with 403.")
-		l.goodbye(ctx, a)
+	for _, c := range []struct{ id, header, value, what, fix string }{
+		{"origin", "Origin", "http://evil.example", "The server is on this machine and answers requests from any web page (Origin).", "Refuse an Origin that is not yours with 403."},
+		{"host", "Host", "evil.example", "The server is on this machine and answers under any name (Host).", "Refuse a Host that is not this machine's with 403."},
+	} {
+		l := d.line.anonymous()
+		id, h := l.next(), http.Header{}
+		h.Set(c.header, c.value)
+		a, err := l.send(ctx, initializeBody(id), id, h)
+		if err != nil {
+			return err
+		}
+		if _, ok := a.result(); ok {
+			d.breach(c.id, report.SevWarning, c.what, "A page in the browser can use it (DNS rebinding).", c.fix)
+			l.goodbye(ctx, a)
+		}
 	}
 	return nil
+}
+
+// onLoopback reports whether a URL names this machine.
+func onLoopback(u *url.URL) bool {
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // cacheHints: the modern era wants resultType, ttlMs and cacheScope on lists,

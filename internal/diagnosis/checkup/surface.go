@@ -235,6 +235,14 @@ func (d *doctor) hints(tools []tool) {
 			r.Find(report.Finding{ID: "hints.no-description", Check: "hints", Severity: report.SevWarning, What: "A tool has no description.",
 				Why: "A model can only guess when to use it.", Fix: "Say in one sentence what it does and when."}, t.Name)
 		}
+		if t.Title == "" && (t.Annotations == nil || t.Annotations.Title == "") {
+			r.Find(report.Finding{ID: "hints.no-title", Check: "hints", Severity: report.SevInfo, What: "A tool has no title.",
+				Why: "People see its technical name when they are asked to agree; directories of clients want one.", Fix: "Set title to a few words for people."}, t.Name)
+		}
+		if catchAll(t.Input) {
+			r.Find(report.Finding{ID: "hints.catch-all", Check: "hints", Severity: report.SevInfo, What: "A tool passes any request on (a method and an address as arguments).",
+				Why: "Nobody can agree to reading alone, and directories of clients refuse it.", Fix: "Offer one tool for each thing to do."}, t.Name)
+		}
 		a := t.Annotations
 		if a == nil {
 			r.Find(report.Finding{ID: "hints.none", Check: "hints", Severity: report.SevInfo, What: "A tool has no annotations.",
@@ -253,4 +261,16 @@ func (d *doctor) hints(tools []tool) {
 		}
 	}
 	r.Note("hints", r.Worst("hints"), fmt.Sprintf("%d tools.", len(tools)))
+}
+
+// catchAll reports whether a tool's arguments are those of an HTTP client.
+func catchAll(schema []byte) bool {
+	has := map[string]bool{}
+	properties, _ := mcp.Get(schema, mcp.Root(schema), "properties")
+	for m := range mcp.Members(schema, properties) {
+		if key, err := mcp.String(schema, m.Key); err == nil {
+			has[strings.ToLower(key)] = true
+		}
+	}
+	return has["method"] && (has["url"] || has["path"] || has["endpoint"])
 }

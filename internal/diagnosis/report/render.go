@@ -43,7 +43,11 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	b.WriteByte('\n')
 	for _, c := range r.Checks.List() {
-		fmt.Fprintf(&b, "  %-8s %-18s %s\n", c.Status, c.Name, c.Detail)
+		detail := c.Detail
+		if r.Error != nil && c.Status == Error && detail == r.Error.Message {
+			detail = "See below." // once is enough
+		}
+		fmt.Fprintf(&b, "  %-8s %-18s %s\n", c.Status, c.Name, detail)
 	}
 	for _, o := range r.Further {
 		fmt.Fprintf(&b, "  %-8s %-18s %s\n", o.Status, o.ID, o.Detail)

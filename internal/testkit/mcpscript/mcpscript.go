@@ -37,7 +37,7 @@ func New(t testing.TB) *Server {
 	s := &Server{calls: map[string]int{}, hooks: map[string]func(http.ResponseWriter, *http.Request, Message) bool{}, results: map[string]string{
 		"initialize":               `{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"resources":{},"prompts":{}},"serverInfo":{"name":"script","version":"1"}}`,
 		"ping":                     `{}`,
-		"tools/list":               `{"tools":[{"name":"look","description":"Looks.","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}]}`,
+		"tools/list":               `{"tools":[{"name":"look","title":"Look","description":"Looks.","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}]}`,
 		"resources/list":           `{"resources":[{"uri":"a://b","name":"b"}]}`,
 		"resources/templates/list": `{"resourceTemplates":[]}`,
 		"prompts/list":             `{"prompts":[{"name":"p"}]}`,
