@@ -23,12 +23,17 @@ import (
 )
 
 // Harden makes the memory and environment of this process unreadable to other
-// processes of its user, and forbids core files. main calls it first.
+// processes of its user, and forbids core files: to children as well, which
+// need the limit of 1 for it, see the helper. main calls it first.
 func Harden() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err
 	}
-	return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {
+		return err
+	}
+	return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Max: min(limit.Max, 1)})
 }
 
 // hardened says whether Harden is in force.
@@ -84,7 +89,7 @@ func (l *Launcher) attest(ctx context.Context) (Report, error) {
 func hint(err error) string {
 	var step *helper.StepError
 	switch {
-	case errors.As(err, &step) && strings.HasPrefix(step.Step, "raise "):
+	case errors.As(err, &step) && (strings.HasPrefix(step.Step, "raise ") || strings.HasPrefix(step.Step, "limit ")):
 		return "" // a wall of the child itself
 	case errors.Is(err, unix.ENOSYS):
 		return " Linux 5.12 or later is needed."

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,6 +25,7 @@ const (
 	Disk    Reason = "disk"    // above Limits.Disk
 	Line    Reason = "line"    // wrote a line longer than MaxLine
 	Torn    Reason = "torn"    // did not read a message to its end
+	Mute    Reason = "mute"    // closed its output, and stayed
 	Killed  Reason = "killed"  // its init was killed from outside
 )
 
@@ -58,6 +60,9 @@ const (
 	termGrace  = 1500 * time.Millisecond
 )
 
+// muteGrace is how long a child that has closed its output may take to end.
+const muteGrace = 2 * time.Second
+
 // handle is what a Process needs of the system below it.
 type handle interface {
 	terminate()                                             // ask the program to end
@@ -83,6 +88,8 @@ type Process struct {
 	logs    *ring
 	now     func() time.Time
 	took    time.Duration
+
+	resident atomic.Int64 // bytes, when it was looked at last
 
 	mu    sync.Mutex
 	cause *Exit // the first reason we ended it for
@@ -182,7 +189,10 @@ func (p *Process) Receive() ([]byte, error) {
 		p.stdout.Close()
 		return nil, err
 	}
-	<-p.done
+	if !p.waits(context.Background(), muteGrace) {
+		p.end(Mute, "it closed its output, so it could not answer any more")
+		<-p.done
+	}
 	p.stdout.Close()
 	return nil, p.ended()
 }
@@ -209,6 +219,10 @@ func (p *Process) Logs() []LogLine { return p.logs.list() }
 
 // Took says how long the walls and the exec took.
 func (p *Process) Took() time.Duration { return p.took }
+
+// Resident says how much memory the child's processes take together, without
+// pages they share with files: as of the last look, one a second.
+func (p *Process) Resident() int64 { return p.resident.Load() }
 
 // PID is the process id of the child's init on the host.
 func (p *Process) PID() int { return p.handle.pid() }

@@ -23,7 +23,7 @@ const (
 )
 
 // watch bounds what the kernel bounds only per process or not at all: memory
-// of all processes together and disk.
+// of all processes together, disk, and what a program can hide of either.
 func (w *walled) watch(p *Process) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -35,6 +35,7 @@ func (w *walled) watch(p *Process) {
 		case <-tick.C:
 		}
 		used := usageOf(w.PID())
+		p.resident.Store(used.memory)
 		if used.memory > p.limits.Memory {
 			p.end(Memory, fmt.Sprintf("used %d of %d MiB", used.memory/mib, p.limits.Memory/mib))
 			return
@@ -43,7 +44,13 @@ func (w *walled) watch(p *Process) {
 			continue // it hardly ran, so it hardly wrote
 		}
 		spent = used.ticks
-		if size := sizeOf(p.workDir, p.limits.Disk); size > p.limits.Disk {
+		held := heldBy(used.pids)
+		if held.sockets > maxSockets {
+			p.end(Memory, fmt.Sprintf("has more than %d sockets, whose buffers are memory", maxSockets))
+			return
+		}
+		// Files of /tmp without a name are bounded by Temp, and counted here, too.
+		if size := sizeOf(p.workDir, p.limits.Disk); size > p.limits.Disk || size+held.bytes > p.limits.Disk+p.limits.Temp || held.hidden {
 			p.end(Disk, fmt.Sprintf("its work directory holds more than %d MiB, or more than can be counted", p.limits.Disk/mib))
 			return
 		}
@@ -53,6 +60,7 @@ func (w *walled) watch(p *Process) {
 type usage struct {
 	memory int64 // bytes, pages shared with files left out
 	ticks  int64 // processor time
+	pids   []int // of all processes
 }
 
 // usageOf adds up the processes below the init. The tree changes meanwhile;
@@ -62,13 +70,9 @@ func usageOf(init int) usage {
 	queue := []int{init}
 	for seen := 0; seen < len(queue) && seen < watchedPIDs; seen++ {
 		dir := "/proc/" + strconv.Itoa(queue[seen])
-		status, err := os.ReadFile(dir + "/status")
-		if err != nil {
-			continue
-		}
-		sum.memory += kilobytes(status, "RssAnon:") + kilobytes(status, "RssShmem:")
-		sum.ticks += ticksOf(dir)
 		tasks, _ := os.ReadDir(dir + "/task") // gone: no children to find
+		sum.memory += memoryOf(dir, tasks)
+		sum.ticks += ticksOf(dir)
 		for _, task := range tasks {
 			children, _ := os.ReadFile(dir + "/task/" + task.Name() + "/children")
 			for field := range strings.FieldsSeq(string(children)) {
@@ -78,7 +82,20 @@ func usageOf(init int) usage {
 			}
 		}
 	}
+	sum.pids = queue
 	return sum
+}
+
+// memoryOf reads a process's memory. One whose first thread has ended shows it
+// with the others only.
+func memoryOf(dir string, tasks []fs.DirEntry) int64 {
+	status, err := os.ReadFile(dir + "/status")
+	for i := 0; err == nil && i < len(tasks) && !bytes.Contains(status, []byte("\nRssAnon:")); i++ {
+		if other, err := os.ReadFile(dir + "/task/" + tasks[i].Name() + "/status"); err == nil {
+			status = other
+		}
+	}
+	return kilobytes(status, "RssAnon:") + kilobytes(status, "RssShmem:")
 }
 
 func kilobytes(status []byte, name string) int64 {

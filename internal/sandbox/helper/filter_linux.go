@@ -27,6 +27,14 @@ var denied = append([]uint32{
 	unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME, unix.SYS_MOVE_PAGES, unix.SYS_MIGRATE_PAGES,
 }, deniedHere...)
 
+// absent are calls that hold memory no process shows: nobody could bound it.
+// They fail as on a kernel without them, so that libraries take files in
+// /dev/shm instead, which are bounded.
+var absent = []uint32{
+	unix.SYS_MEMFD_CREATE, unix.SYS_MEMFD_SECRET, unix.SYS_SHMGET, unix.SYS_MSGGET, unix.SYS_SEMGET,
+	unix.SYS_CLONE3, // hides its flags in memory; libraries fall back to clone
+}
+
 // newNamespaces are the flags of clone that make one.
 const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
 	unix.CLONE_NEWUSER | unix.CLONE_NEWCGROUP
@@ -77,13 +85,25 @@ func filter() bpf {
 	for _, number := range denied {
 		b.when(unix.BPF_JEQ, number, func() { b.ret(refuse(unix.EPERM)) })
 	}
-	// clone3 hides its flags in memory; libraries fall back to clone.
-	b.when(unix.BPF_JEQ, unix.SYS_CLONE3, func() { b.ret(refuse(unix.ENOSYS)) })
+	for _, number := range absent {
+		b.when(unix.BPF_JEQ, number, func() { b.ret(refuse(unix.ENOSYS)) })
+	}
 	b.when(unix.BPF_JEQ, unix.SYS_CLONE, func() {
 		b.load(dataArgs)
 		b.when(unix.BPF_JSET, newNamespaces, func() { b.ret(refuse(unix.EPERM)) })
+		// A thread with descriptors of its own: /proc shows those of the first only.
+		b.op(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, unix.CLONE_THREAD|unix.CLONE_FILES)
+		b.when(unix.BPF_JEQ, unix.CLONE_THREAD, func() { b.ret(refuse(unix.EPERM)) })
 		b.ret(unix.SECCOMP_RET_ALLOW)
 	})
+	b.when(unix.BPF_JEQ, unix.SYS_MMAP, func() {
+		// Shared memory without a file lives on when all but a page is unmapped.
+		b.load(dataArgs + 3*8)
+		b.op(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, unix.MAP_TYPE|unix.MAP_ANONYMOUS)
+		b.when(unix.BPF_JEQ, unix.MAP_SHARED|unix.MAP_ANONYMOUS, func() { b.ret(refuse(unix.EPERM)) })
+		b.ret(unix.SECCOMP_RET_ALLOW)
+	})
+	b.limits()
 	b.when(unix.BPF_JEQ, unix.SYS_PERSONALITY, func() {
 		b.load(dataArgs)
 		for _, harmless := range []uint32{0, 0xffffffff} {
@@ -103,9 +123,39 @@ func filter() bpf {
 	return b
 }
 
+// limits keeps the limit of core files as it is, and all limits of the init.
+func (b *bpf) limits() {
+	b.when(unix.BPF_JEQ, unix.SYS_SETRLIMIT, func() {
+		b.load(dataArgs)
+		b.when(unix.BPF_JEQ, unix.RLIMIT_CORE, func() { b.ret(refuse(unix.EPERM)) })
+		b.ret(unix.SECCOMP_RET_ALLOW)
+	})
+	b.when(unix.BPF_JEQ, unix.SYS_PRLIMIT64, func() {
+		b.load(dataArgs)
+		b.when(unix.BPF_JEQ, 1, func() { b.ret(refuse(unix.EPERM)) })
+		b.load(dataArgs + 8)
+		b.unless(unix.BPF_JEQ, unix.RLIMIT_CORE, func() { b.ret(unix.SECCOMP_RET_ALLOW) })
+		for half := range uint32(2) { // of the address of a new limit; none is a question only
+			b.load(dataArgs + 2*8 + half*4)
+			b.unless(unix.BPF_JEQ, 0, func() { b.ret(refuse(unix.EPERM)) })
+		}
+		b.ret(unix.SECCOMP_RET_ALLOW)
+	})
+}
+
 // sockets leaves ordinary sockets only: no packets, no raw IP, no MPTCP, which
 // Landlock overlooks, and of netlink just the list of interfaces.
+// Their buffers stay as they are: those are memory that no process shows.
 func (b *bpf) sockets() {
+	b.when(unix.BPF_JEQ, unix.SYS_SETSOCKOPT, func() {
+		b.load(dataArgs + 8)
+		b.unless(unix.BPF_JEQ, unix.SOL_SOCKET, func() { b.ret(unix.SECCOMP_RET_ALLOW) })
+		b.load(dataArgs + 16)
+		for _, buffer := range []uint32{unix.SO_SNDBUF, unix.SO_RCVBUF, unix.SO_SNDBUFFORCE, unix.SO_RCVBUFFORCE} {
+			b.when(unix.BPF_JEQ, buffer, func() { b.ret(refuse(unix.EPERM)) })
+		}
+		b.ret(unix.SECCOMP_RET_ALLOW)
+	})
 	b.when(unix.BPF_JEQ, unix.SYS_SOCKET, func() {
 		b.load(dataArgs)
 		b.when(unix.BPF_JEQ, unix.AF_UNIX, func() { b.ret(unix.SECCOMP_RET_ALLOW) })

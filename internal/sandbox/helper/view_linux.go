@@ -27,11 +27,12 @@ const (
 // What programs need of the host to run at all.
 var (
 	runtimeDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"}
-	runtimeEtc  = []string{
-		"/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf",
+	runtimeEtc  = []string{ // of certificates what is public: the host's private keys lie next to it
+		"/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/pki/tls/cert.pem",
+		"/etc/pki/tls/openssl.cnf", "/etc/ca-certificates", "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf",
 		"/etc/ld.so.conf.d", "/etc/localtime", "/etc/mime.types",
 	}
-	devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
+	devices = []string{"/dev/null", "/dev/full", "/dev/random", "/dev/urandom"}
 )
 
 // source is a piece of the host that is shown inside.
@@ -86,7 +87,8 @@ func newView(c Child) (*view, error) {
 	for i, name := range []string{"/dev/stdin", "/dev/stdout", "/dev/stderr"} {
 		v.symlinks = append(v.symlinks, [2]string{name, fmt.Sprintf("/proc/self/fd/%d", i)})
 	}
-	v.symlinks = append(v.symlinks, [2]string{"/dev/fd", "/proc/self/fd"})
+	// /dev/full reads as zeros, too, but is no shared memory.
+	v.symlinks = append(v.symlinks, [2]string{"/dev/fd", "/proc/self/fd"}, [2]string{"/dev/zero", "full"})
 	return v, nil
 }
 

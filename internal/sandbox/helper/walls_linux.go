@@ -9,16 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"headgate/internal/sandbox/egress"
+	"headgate/internal/sandbox/stage"
 )
 
 // limits sets the child's rlimits, hard and soft. RLIMIT_AS is not among them:
 // garbage-collected programs reserve far more address space than they use.
 func (p *Plan) limits() {
 	l := p.child
-	set := func(name string, resource int, n uint64) {
-		p.Call("limit "+name, unix.SYS_PRLIMIT64, 0, resource, p.Words(n, n), 0)
+	set := func(name string, resource int, n uint64) *stage.Op {
+		return p.Call("limit "+name, unix.SYS_PRLIMIT64, 0, resource, p.Words(n, n), 0)
 	}
-	set("core files", unix.RLIMIT_CORE, 0)
+	// No core file is as small as a byte, and a limit of 1 is the one that keeps
+	// the kernel from calling the host's handler of crashes, which 0 does not. Where 0 is all we have, it stays.
+	set("core files", unix.RLIMIT_CORE, 1).Maybe()
 	set("data", unix.RLIMIT_DATA, uint64(l.Data))
 	set("file size", unix.RLIMIT_FSIZE, uint64(l.FileSize))
 	set("open files", unix.RLIMIT_NOFILE, uint64(l.Files))
@@ -26,6 +29,8 @@ func (p *Plan) limits() {
 	set("message queues", unix.RLIMIT_MSGQUEUE, 0)
 	set("locked memory", unix.RLIMIT_MEMLOCK, 64<<10)
 	set("pending signals", unix.RLIMIT_SIGPENDING, 256)
+	set("priority", unix.RLIMIT_NICE, 0)
+	set("real time", unix.RLIMIT_RTPRIO, 0)
 	if l.CPU > 0 {
 		set("processor time", unix.RLIMIT_CPU, uint64((l.CPU+time.Second-1)/time.Second))
 	}

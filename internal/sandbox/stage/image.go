@@ -36,9 +36,10 @@ func code() ([]byte, error) {
 }
 
 // Memory writes the program's ELF image into an anonymous file that the caller
-// closes. To run it, hand it to a new process as one of its descriptors and
-// execute /proc/self/fd/ with that number: the numbers of others are not safe
-// between fork and exec.
+// closes: in memory, or on a host that forbids that to be executed, one among
+// the temporary files. To run it, hand it to a new process as one of its
+// descriptors and execute /proc/self/fd/ with that number: the numbers of
+// others are not safe between fork and exec.
 func (p *Program) Memory(name string) (*os.File, error) {
 	text, err := code()
 	if err != nil {
@@ -49,20 +50,45 @@ func (p *Program) Memory(name string) (*os.File, error) {
 		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	}
 	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
+		return p.temporary(text)
 	}
 	f := os.NewFile(uintptr(fd), name)
+	if err := p.write(f, text); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// temporary writes the image into a file that has no name when it is returned,
+// and nobody can write any more.
+func (p *Program) temporary(text []byte) (*os.File, error) {
+	f, err := os.CreateTemp("", "headgate-init-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := p.write(f, text); err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(0o500); err != nil {
+		return nil, err
+	}
+	return os.Open(f.Name())
+}
+
+func (p *Program) write(f *os.File, text []byte) error {
 	for i, part := range [][]byte{p.header(len(text)), text, p.records(), p.data} {
 		off := int64(i) * segment
 		if i == 3 {
 			off = int64(2+recordSegments) * segment
 		}
 		if _, err := f.WriteAt(part, off); err != nil {
-			f.Close()
-			return nil, err
+			return err
 		}
 	}
-	return f, nil
+	return nil
 }
 
 const recordSegments = maxRecords * recordSize / segment
