@@ -19,6 +19,8 @@ const (
 	dialTimeout = 10 * time.Second
 	idleTimeout = 5 * time.Minute
 	maxHeader   = 16 << 10
+	maxSaid     = 60  // lines of the log a minute: a child could fill the disk with them
+	maxShown    = 260 // bytes of a name that a child made up
 )
 
 // DialFunc connects to a host by name. It must refuse special addresses.
@@ -38,6 +40,9 @@ type Gate struct {
 	open   map[io.Closer]struct{}
 	closed bool
 	work   sync.WaitGroup
+
+	said   int // lines of the log in the minute that began at saying
+	saying time.Time
 }
 
 // New returns a gate. A nil dial refuses every connection.
@@ -80,7 +85,7 @@ func (g *Gate) direct(conn net.Conn) {
 	}
 	name := g.rules.named(local.Addr())
 	if name == "" || !g.rules.Allows(name, local.Port()) {
-		g.log.Info("egress refused", "host", local.String())
+		g.say("egress refused", local.String())
 		return
 	}
 	out, err := g.connect(name, local.Port())
@@ -93,20 +98,21 @@ func (g *Gate) direct(conn net.Conn) {
 
 // Proxy serves HTTP proxy requests until Close.
 func (g *Gate) Proxy(l net.Listener) {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			return g.dial(ctx, network, addr)
+		},
+		DisableCompression: true, MaxIdleConns: 8, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: idleTimeout,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
 	forward := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.Host = r.In.URL.Host
 			r.Out.Header.Del("Proxy-Authorization")
 		},
-		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-				defer cancel()
-				return g.dial(ctx, network, addr)
-			},
-			DisableCompression: true, MaxIdleConns: 8, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: idleTimeout,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
+		Transport:    transport,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 		ErrorLog:     slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 	}
@@ -121,7 +127,7 @@ func (g *Gate) Proxy(l net.Listener) {
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
 		ErrorLog: forward.ErrorLog,
 	}
-	if !g.keep(server) {
+	if !g.keep(server) || !g.keep(idle{transport}) {
 		l.Close()
 		return
 	}
@@ -134,7 +140,7 @@ func (g *Gate) forward(via http.Handler, w http.ResponseWriter, r *http.Request)
 		g.refuse(w, r.URL.Host)
 		return
 	}
-	g.log.Info("egress request", "host", r.URL.Host)
+	g.say("egress request", r.URL.Host)
 	via.ServeHTTP(w, r)
 }
 
@@ -168,9 +174,31 @@ func (g *Gate) tunnel(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gate) refuse(w http.ResponseWriter, host string) {
-	g.log.Info("egress refused", "host", host)
+	g.say("egress refused", host)
 	http.Error(w, "This host is not on the server's list of allowed hosts.", http.StatusForbidden)
 }
+
+// say logs what became of a connection, unless too much was said already.
+func (g *Gate) say(what, host string, more ...any) {
+	g.mu.Lock()
+	if now := time.Now(); now.Sub(g.saying) > time.Minute {
+		g.said, g.saying = 0, now
+	}
+	g.said++
+	said := g.said
+	g.mu.Unlock()
+	switch {
+	case said < maxSaid:
+		g.log.Info(what, append([]any{"host", host[:min(len(host), maxShown)]}, more...)...)
+	case said == maxSaid:
+		g.log.Warn("more of its connections are not logged this minute")
+	}
+}
+
+// idle closes connections to hosts that nobody uses.
+type idle struct{ *http.Transport }
+
+func (i idle) Close() error { i.CloseIdleConnections(); return nil }
 
 func portOf(text string, otherwise uint16) (uint16, bool) {
 	if text == "" {
@@ -186,7 +214,7 @@ func (g *Gate) connect(name string, port uint16) (net.Conn, error) {
 	addr := net.JoinHostPort(name, strconv.Itoa(int(port)))
 	out, err := g.dial(ctx, "tcp", addr)
 	if err != nil {
-		g.log.Info("egress failed", "host", addr, "error", err)
+		g.say("egress failed", addr, "error", err)
 		return nil, err
 	}
 	if !g.keep(out) {

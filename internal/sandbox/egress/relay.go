@@ -20,7 +20,7 @@ func (g *Gate) relay(conn net.Conn, from io.Reader, out net.Conn, name string) {
 	both.Go(func() { up = pump(out, from, conn, last) })
 	both.Go(func() { down = pump(conn, out, out, last) })
 	both.Wait()
-	g.log.Info("egress", "host", name, "up", up, "down", down, "ms", time.Since(began).Milliseconds())
+	g.say("egress", name, "up", up, "down", down, "ms", time.Since(began).Milliseconds())
 }
 
 // pump copies from src, whose connection is reading, and passes its end on. It
