@@ -1,6 +1,8 @@
 package credit_test
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,5 +87,28 @@ func TestReconcile(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		})
+	})
+}
+
+// The work grew with the square of an account's calls: twenty thousand took minutes.
+func TestReconcileMany(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
+		const calls = 20_000
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		c := credit.New(s, time.Now)
+		a, now := open(t, s, c, 0, calls), time.Now()
+		ids := spend(t, s, c, a.ID, "svc_a", now, slices.Repeat([]int64{1}, calls)...)
+		testkit.Must0(t, s.Fast(ctx, func(f *db.Fast) error {
+			for _, raw := range ids {
+				if err := activity.Append(f, &activity.Line{Organization: a.Organization, ID: raw, Account: a.ID, Principal: "key_a", Door: "gateway", Operation: "tools/call", Success: true, Charged: 1, CreatedAt: now}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		if r := testkit.Must(c.Reconcile(ctx, now.Add(-time.Hour)))(t); !r.OK || r.Calls != calls || r.Entries != calls {
+			t.Errorf("%+v", r)
+		}
 	})
 }
