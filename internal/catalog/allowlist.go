@@ -98,7 +98,20 @@ func namedService(ctx context.Context, q db.Querier, by *access.Principal, name 
 		}
 		return s.ID, nil
 	}
-	service, err := db.Value[string](ctx, q, `SELECT id FROM services WHERE `+offered+` AND slug = $3 ORDER BY organization_id IS NULL, private, id LIMIT 1`, by.Organization, by.Tenant, name)
+	return slugged(ctx, q, by, name, `TRUE`)
+}
+
+// installable returns the id of a service that a server can be made of, by id
+// or slug: the organization's own one first. Those of other servers are none.
+func installable(ctx context.Context, q db.Querier, by *access.Principal, name string) (string, error) {
+	if _, ok := id.Parse("svc", name); ok {
+		return namedService(ctx, q, by, name)
+	}
+	return slugged(ctx, q, by, name, `NOT private`)
+}
+
+func slugged(ctx context.Context, q db.Querier, by *access.Principal, slug, which string) (string, error) {
+	service, err := db.Value[string](ctx, q, `SELECT id FROM services WHERE `+offered+` AND slug = $3 AND `+which+` ORDER BY organization_id IS NULL, private, id LIMIT 1`, by.Organization, by.Tenant, slug)
 	if errors.Is(err, db.ErrNone) {
 		return "", ErrServiceNotFound
 	}

@@ -112,6 +112,9 @@ func (r *Resolver) bind(ctx context.Context, s *Server, row *configRow) (binding
 		if config, more, err = resolve(config, used.get); err == nil {
 			missing = append(missing, more...)
 		}
+		if err == nil && len(missing) == 0 && s.schema != nil { // now a value stands where a reference did
+			err = s.schema.strict(config)
+		}
 	}
 	switch {
 	case errors.Is(used.failed, seal.ErrOpen): // this one server cannot be used; the others of the workspace can

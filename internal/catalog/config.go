@@ -73,6 +73,15 @@ func (c *Catalog) putConfig(ctx context.Context, tx *db.Tx, by *access.Principal
 	case !errors.Is(err, db.ErrNone):
 		return err
 	}
+	return c.saveConfig(ctx, tx, by, s, row, config)
+}
+
+// saveConfig holds a configuration to its service's schema and stores it.
+func (c *Catalog) saveConfig(ctx context.Context, tx *db.Tx, by *access.Principal, s *Service, row configRow, config map[string]any) error {
+	schema, err := c.schemas.compile(s.ConfigSchema)
+	if err != nil {
+		return err
+	}
 	if err := schema.validate(config); err != nil {
 		return err
 	}

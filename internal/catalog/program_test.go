@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"headgate/internal/catalog"
+	"headgate/internal/seal"
 	"headgate/internal/testkit"
+	"headgate/internal/vault"
 )
 
 // program is a stdio service as the operator offers it.
@@ -68,6 +70,24 @@ func TestPrograms(t *testing.T) {
 			after := bind(h.home.User)
 			if after.Config["token"] != "hunter2" || after.Config["depth"] != json.Number("3") || after.Identity == before.Identity || after.User != h.home.User {
 				t.Errorf("%+v", after)
+			}
+		})
+		t.Run("the schema holds a program's value also where a secret stands for it", func(t *testing.T) {
+			v, _, _ := h.secrets(t)
+			in := program("strict")
+			in.ConfigSchema = json.RawMessage(`{"type":"object","properties":{"mode":{"type":"string","enum":["fast","safe"]}}}`)
+			strict := testkit.Must(h.CreateService(ctx, h.operator, in))(t)
+			made := testkit.Must(h.CreateServer(ctx, h.home, catalog.ServerInput{Service: strict.ID, ServiceInput: catalog.ServiceInput{Slug: "strict"}}))(t)
+			testkit.Must(h.Configure(ctx, h.home, strict.ID, json.RawMessage(`{"mode":"{{secret.MODE}}"}`)))(t)
+			for value, fits := range map[string]bool{"fast": true, "--delete-everything": false} {
+				testkit.Must(v.Set(ctx, h.home, vault.Place{Organization: h.home.Organization}, "MODE", seal.NewValue(value)))(t)
+				b, err := h.bind(t, h.home, h.home.Workspace, made.Slug)
+				if fits && (err != nil || b.Config["mode"] != value) {
+					t.Errorf("%s: %+v %v", value, b, err)
+				}
+				if !fits {
+					testkit.Fault(t, err, "catalog.unconfigured")
+				}
 			}
 		})
 		t.Run("the operator changes the command, and the server's version rises", func(t *testing.T) {

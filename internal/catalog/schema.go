@@ -241,9 +241,9 @@ func parseConfig(text []byte) (map[string]any, error) {
 	return m, nil
 }
 
-// validate returns ErrConfig with the fields that do not fit: their places and
+// strict returns ErrConfig with the fields that do not fit: their places and
 // the rules they break, never their values.
-func (s *configSchema) validate(config map[string]any) error {
+func (s *configSchema) strict(config map[string]any) error {
 	if s == nil {
 		if len(config) > 0 {
 			return ErrConfig.Saying("This service has nothing to configure.")
@@ -260,6 +260,37 @@ func (s *configSchema) validate(config map[string]any) error {
 	}
 	problems := s.problems(v, nil)
 	return ErrConfig.With("fields", problems)
+}
+
+// validate is strict for a configuration whose secrets are not in place: what
+// only says that a reference to one has not the form of a value is no mistake.
+func (s *configSchema) validate(config map[string]any) error {
+	err := s.strict(config)
+	var v *jsonschema.ValidationError
+	if err == nil || s == nil || !errors.As(s.compiled.Validate(config), &v) {
+		return err
+	}
+	for _, place := range leaves(v, nil) {
+		if len(place) == 0 {
+			return err
+		}
+		text, _ := config[place[0]].(string)
+		if !slices.ContainsFunc(parseSecrets(text), func(p templatePart) bool { return p.secret != "" }) {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaves are the places of a validation error's causes.
+func leaves(v *jsonschema.ValidationError, list [][]string) [][]string {
+	if len(v.Causes) == 0 {
+		return append(list, v.InstanceLocation)
+	}
+	for _, cause := range v.Causes {
+		list = leaves(cause, list)
+	}
+	return list
 }
 
 // problems lists the leaves of a validation error, at most 20.

@@ -108,6 +108,19 @@ func TestSecretReferences(t *testing.T) {
 			set(t, org, "TOKEN", "newer")
 			testkit.Equal(t, header(testkit.Must(h.bind(t, h.home, h.home.Workspace, "four"))(t), "X-Key"), "newer")
 		})
+		t.Run("where a reference stands, its form is no mistake; anything else is", func(t *testing.T) {
+			s := withSchema("five", `{"type":"object","properties":{"pin":{"type":"string","pattern":"^[0-9]{4}$"},"region":{"type":"string","enum":["eu"]}},"required":["pin"]}`, catalog.ForOrganization)
+			s.Headers = map[string]string{"X-Pin": "{{config.pin}}"}
+			d := testkit.Must(h.CreateServer(t.Context(), h.home, s))(t)
+			c := testkit.Must(h.Configure(t.Context(), h.home, d.Service.ID, []byte(`{"pin":"{{secret.TOKEN}}"}`)))(t)
+			if !c.Configured || !testkit.Must(h.GetService(t.Context(), h.home, d.Service.ID))(t).Configured {
+				t.Error("it is not configured")
+			}
+			for _, bad := range []string{`{"pin":"47"}`, `{"pin":"{{secret.TOKEN}}","region":"us"}`, `{"pin":"{{secret.}}"}`, `{"region":"eu"}`} {
+				_, err := h.Configure(t.Context(), h.home, d.Service.ID, []byte(bad))
+				testkit.Fault(t, err, "catalog.bad_config")
+			}
+		})
 		t.Run("one that cannot be a header makes its server unusable, and no other", func(t *testing.T) {
 			set(t, in, "TOKEN", "a\r\nX-Evil: 1")
 			_, err := h.bind(t, h.home, second.ID, "three")
@@ -203,7 +216,7 @@ func TestPortable(t *testing.T) {
 		testkit.Equal(t, list[1].Service, "offered")
 		testkit.Must0(t, h.store.Tx(ctx, func(tx *db.Tx) error {
 			for _, p := range list {
-				if _, err := h.AddServer(ctx, tx, h.customer, p.ServerInput, p.Off); err != nil {
+				if _, err := h.AddServer(ctx, tx, h.customer, p); err != nil {
 					return err
 				}
 			}

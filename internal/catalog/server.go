@@ -32,7 +32,7 @@ type ServerDetail struct {
 // Service is empty, the private service that is created with it.
 type ServerInput struct {
 	Workspace string // id or slug; the caller's default workspace when empty
-	Service   string // of the rest, only Slug, Name and Timeout count then
+	Service   string // by id or slug; of the rest, only Slug, Name and Timeout count then
 	ServiceInput
 }
 
@@ -58,6 +58,11 @@ func (c *Catalog) CreateServer(ctx context.Context, by *access.Principal, in Ser
 		d = &ServerDetail{ID: id.New("srv"), Organization: by.Organization, Slug: in.Slug, Name: or(in.Name, in.Slug), Enabled: true,
 			ToolTimeouts: map[string]time.Duration{}, Revision: 1, CreatedAt: c.now().UTC().Truncate(time.Millisecond), Service: own}
 		d.UpdatedAt = d.CreatedAt
+		if in.Service != "" {
+			if in.Service, err = installable(ctx, tx, by, in.Service); err != nil {
+				return err
+			}
+		}
 		return c.addServer(ctx, tx, by, d, in)
 	})
 	if errors.Is(err, db.ErrDuplicate) {

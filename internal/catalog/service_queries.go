@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"headgate/internal/access"
+	"headgate/internal/db"
 )
 
 // Page is a part of a list.
@@ -108,4 +109,9 @@ func (c *Catalog) configured(s *Service, by *access.Principal, rows []configRow)
 		}
 	}
 	return schema.validate(config) == nil, nil
+}
+
+// ownServices are the organization's that belong to no server, oldest first.
+func ownServices(ctx context.Context, q db.Querier, organization string) ([]Service, error) {
+	return db.All(ctx, q, (*Service).fields, `SELECT `+serviceColumns+` FROM services WHERE organization_id=$1 AND NOT private AND removed_at IS NULL ORDER BY created_at, id`, organization)
 }

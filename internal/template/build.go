@@ -45,7 +45,7 @@ func (s *Service) expand(ctx context.Context, organization string, n Node) (Node
 // overlay returns base with everything that over says.
 func overlay(base, over Node) Node {
 	n := over
-	for _, t := range []struct{ at, from *string }{{&n.Name, &base.Name}, {&n.Description, &base.Description}, {&n.Role, &base.Role}, {&n.Runtime, &base.Runtime},
+	for _, t := range []struct{ at, from *string }{{&n.Name, &base.Name}, {&n.Slug, &base.Slug}, {&n.Description, &base.Description}, {&n.Role, &base.Role}, {&n.Runtime, &base.Runtime},
 		{&n.Model, &base.Model}, {&n.SystemPrompt, &base.SystemPrompt}, {&n.BillingMode, &base.BillingMode}} {
 		if *t.at == "" {
 			*t.at = *t.from
@@ -83,8 +83,17 @@ func union(a, b []Need) []Need {
 }
 
 // build makes the workspace of a node, not those below it, in the caller's
-// transaction.
+// transaction. slug must be free; without one the node's is used if it is.
 func (s *Service) build(ctx context.Context, tx *db.Tx, by *access.Principal, n *Node, slug, parent, made string) (workspace.Workspace, error) {
+	if slug == "" && n.Slug != "" {
+		all, err := s.Workspaces.In(ctx, tx, by.Organization)
+		if err != nil {
+			return workspace.Workspace{}, err
+		}
+		if freeSlug(all, n.Slug, "") {
+			slug = n.Slug
+		}
+	}
 	w, err := s.Workspaces.Create(ctx, tx, by, workspace.Spec{Organization: by.Organization, Name: n.Name, Slug: slug, Parent: parent, Role: n.Role, Description: n.Description,
 		Runtime: workspace.Runtime(n.Runtime), Tier: n.Tier, Model: n.Model, Instructions: n.SystemPrompt, Template: made})
 	if err != nil {
@@ -93,12 +102,20 @@ func (s *Service) build(ctx context.Context, tx *db.Tx, by *access.Principal, n 
 	return w, s.fill(ctx, tx, by, w, n)
 }
 
+// freeSlug reports whether no workspace but one's own has a slug.
+func freeSlug(all []workspace.Workspace, slug, own string) bool {
+	return !slices.ContainsFunc(all, func(w workspace.Workspace) bool { return w.Slug == slug && w.ID != own })
+}
+
 // change brings a workspace that is there to what a node says. Servers are
 // added and never taken away.
-func (s *Service) change(ctx context.Context, tx *db.Tx, by *access.Principal, w workspace.Workspace, n *Node, parent string) (workspace.Workspace, error) {
-	c := workspace.Change{Role: &n.Role, Description: &n.Description, Model: &n.Model, Instructions: &n.SystemPrompt}
+func (s *Service) change(ctx context.Context, tx *db.Tx, by *access.Principal, w workspace.Workspace, all []workspace.Workspace, n *Node, parent string) (workspace.Workspace, error) {
+	c := workspace.Change{Name: &n.Name, Role: &n.Role, Description: &n.Description, Model: &n.Model, Instructions: &n.SystemPrompt}
 	if n.Tier != 0 {
 		c.Tier = &n.Tier
+	}
+	if n.Slug != "" && freeSlug(all, n.Slug, w.ID) {
+		c.Slug = &n.Slug
 	}
 	if parent != "" {
 		c.Parent = &parent
@@ -131,7 +148,11 @@ func (s *Service) fill(ctx context.Context, tx *db.Tx, by *access.Principal, w w
 		if slices.Contains(have, server.Slug) {
 			continue
 		}
-		if _, err := s.Catalog.AddServer(ctx, tx, owner(by, server), server.input(w.ID), server.Off); err != nil {
+		p, err := server.portable(w.ID)
+		if err != nil {
+			return err
+		}
+		if _, err := s.Catalog.AddServer(ctx, tx, owner(by, server), p); err != nil {
 			return fmt.Errorf("server %s: %w", server.Slug, err)
 		}
 	}

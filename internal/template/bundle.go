@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +15,6 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/activity"
 	"headgate/internal/budget"
-	"headgate/internal/catalog"
 	"headgate/internal/db"
 	"headgate/internal/vault"
 	"headgate/internal/workspace"
@@ -29,6 +29,7 @@ type Bundle struct {
 	ID     string `json:"id,omitempty"` // of the workspace it was exported from
 	Author string `json:"author,omitempty"`
 	Node
+	Services []Server  `json:"services,omitempty"` // of the organization's own, that its servers name
 	Manifest *Manifest `json:"manifest,omitempty"`
 }
 
@@ -54,6 +55,21 @@ func (m *Manifest) message() []byte {
 func (s *Service) signer() ed25519.PrivateKey {
 	seed := s.Keys.Derive("bundle")
 	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// sums are the digests of everything in a bundle: of each workspace by its path,
+// and of the services.
+func (b *Bundle) sums() (map[string]string, error) {
+	into := map[string]string{}
+	for _, service := range b.Services {
+		text, err := json.Marshal(service)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(text)
+		into["services/"+service.Slug] = hex.EncodeToString(sum[:])
+	}
+	return into, digests(b.Node, "", into)
 }
 
 // digests sums up each workspace of a bundle, by its path.
@@ -88,9 +104,12 @@ func (s *Service) Export(ctx context.Context, by *access.Principal, ref string) 
 	if b.Node, err = s.export(ctx, by, w); err != nil {
 		return Bundle{}, err
 	}
+	if err := s.exportNamed(ctx, by, &b); err != nil {
+		return Bundle{}, err
+	}
 	key := s.signer()
-	b.Manifest = &Manifest{Algorithm: "sha256", Digests: map[string]string{}, CreatedAt: s.Now().UTC().Truncate(time.Second), PublicKey: hex.EncodeToString(key.Public().(ed25519.PublicKey))}
-	if err := digests(b.Node, "", b.Manifest.Digests); err != nil {
+	b.Manifest = &Manifest{Algorithm: "sha256", CreatedAt: s.Now().UTC().Truncate(time.Second), PublicKey: hex.EncodeToString(key.Public().(ed25519.PublicKey))}
+	if b.Manifest.Digests, err = b.sums(); err != nil {
 		return Bundle{}, err
 	}
 	b.Manifest.Signature = hex.EncodeToString(ed25519.Sign(key, b.Manifest.message()))
@@ -99,9 +118,43 @@ func (s *Service) Export(ctx context.Context, by *access.Principal, ref string) 
 	})
 }
 
+// exportNamed adds the organization's own services that a bundle's servers name.
+func (s *Service) exportNamed(ctx context.Context, by *access.Principal, b *Bundle) error {
+	named := map[string]bool{}
+	var walk func(n *Node)
+	walk = func(n *Node) {
+		for _, server := range n.Servers {
+			named[server.Service] = true
+		}
+		for i := range n.SubWorkspaces {
+			walk(&n.SubWorkspaces[i])
+		}
+	}
+	walk(&b.Node)
+	services, err := s.Catalog.PortableServices(ctx, by)
+	if err != nil {
+		return err
+	}
+	for _, p := range services {
+		if !named[p.Slug] {
+			continue
+		}
+		service, err := carry(p)
+		if err != nil {
+			return err
+		}
+		b.Services = append(b.Services, service)
+		for _, name := range p.Secrets {
+			b.RequiredEnv = union(b.RequiredEnv, []Need{{name}})
+		}
+	}
+	slices.SortFunc(b.RequiredEnv, slices.Compare)
+	return nil
+}
+
 // export makes the node of a workspace.
 func (s *Service) export(ctx context.Context, by *access.Principal, w workspace.Workspace) (n Node, err error) {
-	n = Node{Name: w.Name, Description: w.Description, Role: w.Role, Runtime: string(w.Runtime), Tier: w.Tier, Model: w.Model}
+	n = Node{Name: w.Name, Slug: w.Slug, Description: w.Description, Role: w.Role, Runtime: string(w.Runtime), Tier: w.Tier, Model: w.Model}
 	if n.SystemPrompt, err = s.Workspaces.Instructions(ctx, w); err != nil {
 		return n, err
 	}
@@ -119,7 +172,11 @@ func (s *Service) export(ctx context.Context, by *access.Principal, w workspace.
 		return n, err
 	}
 	for _, p := range servers {
-		n.Servers = append(n.Servers, carry(p))
+		server, err := carry(p)
+		if err != nil {
+			return n, err
+		}
+		n.Servers = append(n.Servers, server)
 		for _, name := range p.Secrets {
 			n.RequiredEnv = union(n.RequiredEnv, []Need{{name}})
 		}
@@ -167,17 +224,15 @@ func (n *Node) setLimits(l budget.Limits) {
 	}
 }
 
-func carry(p catalog.Portable) Server {
-	return Server{Slug: p.Slug, Name: p.Name, Service: p.Service, Description: p.Description, Version: p.Version, Transport: string(p.Transport), URL: p.URL, Headers: p.Headers,
-		Era: string(p.Era), TimeoutMs: p.Timeout.Milliseconds(), ConfigScope: string(p.ConfigScope), ConfigSchema: p.ConfigSchema, Capabilities: p.Capabilities, Off: p.Off}
-}
-
 // ExportOrganization returns the caller's workspaces as a recipe.
 func (s *Service) ExportOrganization(ctx context.Context, by *access.Principal, name string) (Organization, error) {
 	if err := access.Require(by, access.WorkspacesAdmin); err != nil {
 		return Organization{}, err
 	}
 	o := Organization{Name: name}
+	if err := s.exportShared(ctx, by, &o); err != nil {
+		return o, err
+	}
 	all, err := s.Workspaces.List(ctx, by.Organization)
 	if err != nil {
 		return o, err
@@ -190,9 +245,43 @@ func (s *Service) ExportOrganization(ctx context.Context, by *access.Principal, 
 		if err != nil {
 			return o, err
 		}
+		n.Default = w.Default
 		o.Workspaces = append(o.Workspaces, n)
 	}
 	return o, nil
+}
+
+// exportShared fills in what the workspaces of an organization share.
+func (s *Service) exportShared(ctx context.Context, by *access.Principal, o *Organization) error {
+	billing, err := s.Workspaces.Billing(ctx, by.Organization, "")
+	if err != nil {
+		return err
+	}
+	o.BillingMode = string(billing.Organization)
+	services, err := s.Catalog.PortableServices(ctx, by)
+	if err != nil {
+		return err
+	}
+	for _, p := range services {
+		service, err := carry(p)
+		if err != nil {
+			return err
+		}
+		o.Services = append(o.Services, service)
+		for _, name := range p.Secrets {
+			o.RequiredEnv = union(o.RequiredEnv, []Need{{name}})
+		}
+	}
+	allowed, err := s.Catalog.Allowlist(ctx, by)
+	if err != nil || len(allowed) == 0 {
+		return err
+	}
+	names, err := s.Catalog.NamesOf(ctx, by, allowed)
+	if err != nil {
+		return err
+	}
+	o.Allowlist = &Allowlist{Plugins: names, EnabledBy: allowed[0].EnabledBy}
+	return nil
 }
 
 // Imported is what an import of a bundle has made, or would make.
@@ -238,7 +327,7 @@ func (s *Service) ImportBundle(ctx context.Context, by *access.Principal, text [
 		return Imported{}, err
 	}
 	defer s.alive()()
-	if err := s.unpack(ctx, by, &res, b.Node, parent); err != nil {
+	if err := s.unpack(ctx, by, &res, b, parent); err != nil {
 		return Imported{}, errors.Join(err, s.abandon(ctx, by, &res.Import, err))
 	}
 	return res, nil
@@ -252,8 +341,17 @@ func list(res *Imported, n Node, plan bool) {
 }
 
 // unpack makes everything of a bundle, and says so, in one transaction.
-func (s *Service) unpack(ctx context.Context, by *access.Principal, res *Imported, root Node, parent string) error {
+func (s *Service) unpack(ctx context.Context, by *access.Principal, res *Imported, b Bundle, parent string) error {
 	return s.Store.Tx(ctx, func(tx *db.Tx) error {
+		for _, service := range b.Services {
+			p, err := service.portable("")
+			if err == nil {
+				err = s.Catalog.AddService(ctx, tx, owner(by, service), p)
+			}
+			if err != nil {
+				return fmt.Errorf("service %s: %w", service.Slug, err)
+			}
+		}
 		at := 0
 		var walk func(n *Node, parent string) error
 		walk = func(n *Node, parent string) error {
@@ -274,7 +372,7 @@ func (s *Service) unpack(ctx context.Context, by *access.Principal, res *Importe
 			}
 			return nil
 		}
-		if err := walk(&root, parent); err != nil {
+		if err := walk(&b.Node, parent); err != nil {
 			return err
 		}
 		res.State = Done
@@ -315,11 +413,14 @@ func (s *Service) readBundle(by *access.Principal, text []byte) (b Bundle, signe
 	if err := c.node(&b.Node, "bundle", 1); err != nil {
 		return b, false, err
 	}
+	if err := c.shared(&Organization{Services: b.Services}); err != nil {
+		return b, false, err
+	}
 	if b.Manifest == nil {
 		return b, false, nil
 	}
-	found := map[string]string{}
-	if err := digests(b.Node, "", found); err != nil {
+	found, err := b.sums()
+	if err != nil {
 		return b, false, err
 	}
 	if len(found) != len(b.Manifest.Digests) {

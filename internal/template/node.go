@@ -19,6 +19,8 @@ import (
 // of templates and bundles, the same on every door.
 type Node struct {
 	Name           string            `json:"name"`
+	Slug           string            `json:"slug,omitempty"`    // taken, one is made of the name
+	Default        bool              `json:"default,omitempty"` // of an organization: its default workspace
 	Description    string            `json:"description,omitempty"`
 	Role           string            `json:"role,omitempty"`
 	Runtime        string            `json:"runtime,omitempty"`
@@ -36,22 +38,63 @@ type Node struct {
 	SubWorkspaces  []Node            `json:"sub_workspaces,omitempty"`
 }
 
-// Server is a server of a recipe.
+// Server is a server of a recipe, or a service of the organization's own.
 type Server struct {
-	Slug         string            `json:"slug"`
-	Name         string            `json:"name,omitempty"`
-	Service      string            `json:"service,omitempty"` // a service on offer, by slug or id
-	Description  string            `json:"description,omitempty"`
-	Version      string            `json:"version,omitempty"`
-	Transport    string            `json:"transport,omitempty"`
-	URL          string            `json:"url,omitempty"`
-	Headers      map[string]string `json:"headers,omitempty"`
-	Era          string            `json:"era,omitempty"`
-	TimeoutMs    int64             `json:"timeout_ms,omitempty"`
-	ConfigScope  string            `json:"config_scope,omitempty"`
-	ConfigSchema json.RawMessage   `json:"config_schema,omitempty"`
-	Capabilities []string          `json:"capabilities,omitempty"`
-	Off          bool              `json:"off,omitempty"`
+	Slug           string            `json:"slug"`
+	Name           string            `json:"name,omitempty"`
+	Service        string            `json:"service,omitempty"` // a service on offer, by slug or id
+	Description    string            `json:"description,omitempty"`
+	Version        string            `json:"version,omitempty"`
+	Transport      string            `json:"transport,omitempty"`
+	URL            string            `json:"url,omitempty"`
+	Headers        map[string]string `json:"headers,omitempty"`
+	Era            string            `json:"era,omitempty"`
+	TimeoutMs      int64             `json:"timeout_ms,omitempty"`
+	ToolTimeoutsMs map[string]int64  `json:"tool_timeouts_ms,omitempty"`
+	ConfigScope    string            `json:"config_scope,omitempty"`
+	ConfigSchema   Document          `json:"config_schema,omitempty"`
+	Configuration  Document          `json:"configuration,omitempty"` // the organization's, where it has none
+	Capabilities   []string          `json:"capabilities,omitempty"`
+	Price          *int64            `json:"price,omitempty"` // prices are a seller's
+	ReadPrice      *int64            `json:"read_price,omitempty"`
+	ChargeRejected *bool             `json:"charge_rejected,omitempty"`
+	ToolPrices     map[string]int64  `json:"tool_prices,omitempty"`
+	Off            bool              `json:"off,omitempty"`
+}
+
+// Document is a JSON object in one form, so that its digest is the same however
+// it was written on its way.
+type Document json.RawMessage
+
+// MarshalJSON implements json.Marshaler.
+func (d Document) MarshalJSON() ([]byte, error) { return normal(d) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *Document) UnmarshalJSON(text []byte) (err error) {
+	*d, err = normal(text)
+	return err
+}
+
+// normal writes an object anew: members by name, no spaces, numbers as they are.
+func normal(text []byte) ([]byte, error) {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	var v map[string]any
+	if err := dec.Decode(&v); err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
+}
+
+// object reads a document; nil when there is none.
+func (d Document) object() (map[string]any, error) {
+	if len(d) == 0 {
+		return nil, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(d))
+	dec.UseNumber()
+	var v map[string]any
+	return v, dec.Decode(&v)
 }
 
 // Skill is a directory of files below skills/.
@@ -81,13 +124,23 @@ func (n *Need) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(n))
 }
 
-// Organization is a recipe for several workspaces.
+// Organization is a recipe for several workspaces, and for what they share.
 type Organization struct {
-	Name           string `json:"name"`
-	Description    string `json:"description,omitempty"`
-	RequiredEnv    []Need `json:"required_env,omitempty"`
-	RecommendedEnv []Need `json:"recommended_env,omitempty"`
-	Workspaces     []Node `json:"workspaces"`
+	Name           string     `json:"name"`
+	Description    string     `json:"description,omitempty"`
+	RequiredEnv    []Need     `json:"required_env,omitempty"`
+	RecommendedEnv []Need     `json:"recommended_env,omitempty"`
+	BillingMode    string     `json:"llm_billing_mode,omitempty"` // its workspaces' default
+	Services       []Server   `json:"services,omitempty"`         // of its own, that its workspaces' servers may name
+	Allowlist      *Allowlist `json:"plugin_allowlist,omitempty"`
+	Workspaces     []Node     `json:"workspaces"`
+}
+
+// Allowlist is which services workspaces may have: services by slug, a
+// workspace's own server as workspace/server.
+type Allowlist struct {
+	Plugins   []string `json:"plugins"`
+	EnabledBy string   `json:"enabled_by"`
 }
 
 // The bounds of one recipe.
@@ -167,7 +220,7 @@ func (c *checker) node(n *Node, at string, depth int) error {
 		return wrong(at+".name", "is there twice")
 	}
 	c.names[n.Name] = true
-	spec := workspace.Spec{Name: n.Name, Role: n.Role, Description: n.Description, Runtime: workspace.Runtime(n.Runtime), Tier: n.Tier, Model: n.Model, Instructions: n.SystemPrompt}
+	spec := workspace.Spec{Name: n.Name, Slug: n.Slug, Role: n.Role, Description: n.Description, Runtime: workspace.Runtime(n.Runtime), Tier: n.Tier, Model: n.Model, Instructions: n.SystemPrompt}
 	if err := spec.Check(); err != nil {
 		return err
 	}
@@ -186,28 +239,38 @@ func (c *checker) node(n *Node, at string, depth int) error {
 	if err := checkNeeds(at, append(n.RequiredEnv, n.RecommendedEnv...)); err != nil {
 		return err
 	}
-	switch workspace.Mode(n.BillingMode) {
-	case "", workspace.PlatformManaged, workspace.BYOK, workspace.NoModels:
-	default:
-		return wrong(at+".llm_billing_mode", "is platform_managed, byok or disabled")
+	if err := checkMode(n.BillingMode, at); err != nil {
+		return err
 	}
-	if err := c.servers(n, at); err != nil {
+	if err := c.servers(n.Servers, at+".servers"); err != nil {
 		return err
 	}
 	return c.all(n.SubWorkspaces, at+".sub_workspaces", depth+1)
 }
 
-func (c *checker) servers(n *Node, at string) error {
-	if len(n.Servers) > maxServers {
-		return wrong(at+".servers", "are more than %d", maxServers)
+func checkMode(mode, at string) error {
+	switch workspace.Mode(mode) {
+	case "", workspace.PlatformManaged, workspace.BYOK, workspace.NoModels:
+		return nil
+	}
+	return wrong(at+".llm_billing_mode", "is platform_managed, byok or disabled")
+}
+
+func (c *checker) servers(servers []Server, at string) error {
+	if len(servers) > maxServers {
+		return wrong(at, "are more than %d", maxServers)
 	}
 	slugs := map[string]bool{}
-	for i, s := range n.Servers {
+	for i, s := range servers {
 		if slugs[s.Slug] {
-			return wrong(fmt.Sprintf("%s.servers[%d].slug", at, i), "is there twice")
+			return wrong(fmt.Sprintf("%s[%d].slug", at, i), "is there twice")
 		}
 		slugs[s.Slug] = true
-		if err := c.catalog.CheckServer(owner(c.by, s), s.input("")); err != nil {
+		p, err := s.portable("")
+		if err != nil {
+			return wrong(fmt.Sprintf("%s[%d]", at, i), "holds a document that is no JSON object")
+		}
+		if err := c.catalog.CheckPortable(owner(c.by, s), p); err != nil {
 			return err
 		}
 	}
@@ -224,10 +287,40 @@ func owner(by *access.Principal, s Server) *access.Principal {
 	return &own
 }
 
-func (s Server) input(ws string) catalog.ServerInput {
-	return catalog.ServerInput{Workspace: ws, Service: s.Service, ServiceInput: catalog.ServiceInput{Slug: s.Slug, Name: s.Name, Description: s.Description, Version: s.Version,
-		Transport: catalog.Transport(s.Transport), URL: s.URL, Headers: s.Headers, Era: catalog.Era(s.Era), Timeout: time.Duration(s.TimeoutMs) * time.Millisecond,
-		ConfigScope: catalog.ConfigScope(s.ConfigScope), ConfigSchema: s.ConfigSchema, Capabilities: s.Capabilities}}
+// portable is a server as the catalog takes it.
+func (s Server) portable(ws string) (p catalog.Portable, err error) {
+	p = catalog.Portable{Off: s.Off, ToolPrices: s.ToolPrices, ServerInput: catalog.ServerInput{Workspace: ws, Service: s.Service, ServiceInput: catalog.ServiceInput{
+		Slug: s.Slug, Name: s.Name, Description: s.Description, Version: s.Version, Transport: catalog.Transport(s.Transport), URL: s.URL, Headers: s.Headers,
+		Era: catalog.Era(s.Era), Timeout: time.Duration(s.TimeoutMs) * time.Millisecond, ConfigScope: catalog.ConfigScope(s.ConfigScope), ConfigSchema: json.RawMessage(s.ConfigSchema),
+		Capabilities: s.Capabilities, Price: s.Price, ReadPrice: s.ReadPrice, ChargeRejected: s.ChargeRejected}}}
+	p.ToolTimeouts = map[string]time.Duration{}
+	for tool, ms := range s.ToolTimeoutsMs {
+		p.ToolTimeouts[tool] = time.Duration(ms) * time.Millisecond
+	}
+	p.Config, err = s.Configuration.object()
+	return p, err
+}
+
+// carry is the reverse of portable.
+func carry(p catalog.Portable) (s Server, err error) {
+	s = Server{Slug: p.Slug, Name: p.Name, Service: p.Service, Description: p.Description, Version: p.Version, Transport: string(p.Transport), URL: p.URL, Headers: p.Headers,
+		Era: string(p.Era), TimeoutMs: p.Timeout.Milliseconds(), ConfigScope: string(p.ConfigScope), Capabilities: p.Capabilities, Price: p.Price, ReadPrice: p.ReadPrice,
+		ChargeRejected: p.ChargeRejected, ToolPrices: p.ToolPrices, Off: p.Off}
+	for tool, timeout := range p.ToolTimeouts {
+		if s.ToolTimeoutsMs == nil {
+			s.ToolTimeoutsMs = map[string]int64{}
+		}
+		s.ToolTimeoutsMs[tool] = timeout.Milliseconds()
+	}
+	if p.ConfigSchema != nil {
+		if s.ConfigSchema, err = normal(p.ConfigSchema); err != nil {
+			return s, err
+		}
+	}
+	if p.Config != nil {
+		s.Configuration, err = json.Marshal(p.Config)
+	}
+	return s, err
 }
 
 func checkNeeds(at string, needs []Need) error {

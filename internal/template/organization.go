@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"headgate/internal/access"
@@ -58,7 +59,28 @@ func (s *Service) checkOrganization(ctx context.Context, by *access.Principal, o
 	}
 	o.Workspaces = full.SubWorkspaces
 	c := checker{catalog: s.Catalog, by: by, names: map[string]bool{}}
-	return c.all(o.Workspaces, "workspaces", 1)
+	return errors.Join(c.shared(o), c.all(o.Workspaces, "workspaces", 1))
+}
+
+// shared holds what workspaces share to its rules.
+func (c *checker) shared(o *Organization) error {
+	if err := checkMode(o.BillingMode, "organization"); err != nil {
+		return err
+	}
+	for i, s := range o.Services {
+		if s.Service != "" || s.Off || len(s.ToolTimeoutsMs) > 0 {
+			return wrong(fmt.Sprintf("services[%d]", i), "is a service of the organization's own: it has neither service, off nor tool_timeouts_ms")
+		}
+	}
+	if o.Allowlist != nil {
+		if strings.TrimSpace(o.Allowlist.EnabledBy) == "" {
+			return wrong("plugin_allowlist.enabled_by", "is missing")
+		}
+		if err := access.Require(c.by, access.OrgManage); err != nil {
+			return err
+		}
+	}
+	return c.servers(o.Services, "services")
 }
 
 // ImportOrganization makes the workspaces of a recipe in the caller's
@@ -105,8 +127,64 @@ func (s *Service) ImportOrganization(ctx context.Context, by *access.Principal, 
 		return Result{}, err
 	}
 	defer s.alive()()
+	if err := s.share(ctx, by, &o); err != nil {
+		return Result{}, errors.Join(err, s.abandon(ctx, by, &res.Import, err))
+	}
 	s.run(ctx, by, &res, o.Workspaces, tag)
+	if o.Allowlist != nil && !res.failed() {
+		if err := s.allow(ctx, by, o.Allowlist); err != nil {
+			var st Step
+			st.fail(err)
+			res.ReconcileErrors = append(res.ReconcileErrors, "plugin_allowlist: "+st.Error)
+		}
+	}
 	return res, s.finish(ctx, by, &res)
+}
+
+// share makes what workspaces share, before the first of them: all of it or
+// nothing.
+func (s *Service) share(ctx context.Context, by *access.Principal, o *Organization) error {
+	if len(o.Services) == 0 && o.BillingMode == "" {
+		return nil
+	}
+	return s.Store.Tx(ctx, func(tx *db.Tx) error {
+		for _, service := range o.Services {
+			p, err := service.portable("")
+			if err == nil {
+				err = s.Catalog.AddService(ctx, tx, owner(by, service), p)
+			}
+			if err != nil {
+				return fmt.Errorf("service %s: %w", service.Slug, err)
+			}
+		}
+		if o.BillingMode == "" {
+			return nil
+		}
+		return s.Workspaces.PutBilling(ctx, tx, by, by.Organization, "", workspace.Mode(o.BillingMode))
+	})
+}
+
+// allow puts an allowlist in force once everything on it is there.
+func (s *Service) allow(ctx context.Context, by *access.Principal, list *Allowlist) error {
+	services := make([]string, len(list.Plugins))
+	for i, plugin := range list.Plugins {
+		services[i] = plugin
+		ws, slug, own := strings.Cut(plugin, "/")
+		if !own {
+			continue
+		}
+		servers, err := s.Catalog.ListServers(ctx, by, ws)
+		if err != nil {
+			return err
+		}
+		for _, d := range servers {
+			if d.Slug == slug {
+				services[i] = d.Service.ID
+			}
+		}
+	}
+	_, err := s.Catalog.SetAllowlist(ctx, by, services, list.EnabledBy)
+	return err
 }
 
 // recipe reads what is asked for; tag marks the workspaces made of it.
@@ -128,6 +206,14 @@ func (s *Service) recipe(ctx context.Context, by *access.Principal, r Request) (
 	return o, "org:" + workspace.SlugOf(o.Name), nil
 }
 
+// is reports whether a workspace is the one that a node speaks of.
+func (n *Node) is(w workspace.Workspace) bool {
+	if n.Default {
+		return w.Default
+	}
+	return w.Name == n.Name
+}
+
 // preflight refuses an import whose required secrets are missing.
 func (s *Service) preflight(ctx context.Context, organization string, o *Organization) error {
 	have, err := s.secrets(ctx, organization, "")
@@ -145,7 +231,7 @@ func (s *Service) preflight(ctx context.Context, organization string, o *Organiz
 		for i := range nodes {
 			n, seen := &nodes[i], have
 			for _, w := range there {
-				if w.Name == n.Name {
+				if n.is(w) {
 					if seen, err = s.secrets(ctx, organization, w.ID); err != nil {
 						return err
 					}
@@ -183,7 +269,7 @@ func (s *Service) steps(ctx context.Context, organization string, res *Result, n
 			if plan {
 				st.State = Created
 				for _, w := range there {
-					if w.Name == st.Name {
+					if nodes[i].is(w) {
 						st.State, st.Workspace = Updated, w.ID
 					}
 				}
@@ -241,12 +327,12 @@ func (s *Service) step(ctx context.Context, by *access.Principal, imp *Import, s
 		}
 		state := Created
 		for _, known := range all {
-			if known.Name == n.Name {
+			if n.is(known) {
 				state, w = Updated, known
 			}
 		}
 		if state == Updated {
-			w, err = s.change(ctx, tx, by, w, n, parent)
+			w, err = s.change(ctx, tx, by, w, all, n, parent)
 		} else {
 			w, err = s.build(ctx, tx, by, n, "", parent, tag)
 		}
