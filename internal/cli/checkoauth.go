@@ -2,12 +2,16 @@ package cli
 
 import (
 	"context"
+	"io"
+	"time"
 
 	"headgate/client"
+	"headgate/internal/diagnosis/report"
 )
 
 type checkOAuthCmd struct {
 	workspaceFlag
+	format
 	Target string `arg:"" help:"A server, or any URL."`
 }
 
@@ -16,7 +20,7 @@ func (checkOAuthCmd) Help() string {
 
     headgate check-oauth https://mcp.example.com/mcp
 
-The exit code is 3 when a sign-in is still missing.`
+The exit code is 3 when a sign-in is still missing, and 0 when not.`
 }
 
 // Run asks whether a sign-in is needed.
@@ -30,8 +34,8 @@ func (c *checkOAuthCmd) Run(ctx context.Context, x *env) error {
 		data, _, err = api.CheckURLOAuth(ctx, client.CheckURLBody{URL: c.Target})
 	} else {
 		var s *client.ServerRow
-		if s, err = c.server(ctx, api, c.Target); err != nil {
-			return asInput(err)
+		if s, err = c.target(ctx, api, c.Target); err != nil {
+			return err
 		}
 		data, _, err = api.CheckServerOAuth(ctx, s.ID)
 	}
@@ -39,9 +43,17 @@ func (c *checkOAuthCmd) Run(ctx context.Context, x *env) error {
 		return err
 	}
 	o := data.Oauth
-	if err := x.print(data, func() {
+	err = x.show(c.Format, data, func(io.Writer) error {
 		x.pairs([2]string{"OAuth", yes(o.UseOAuth)}, [2]string{"Sign-in missing", yes(o.RequiresAuthorization)}, [2]string{"Calls are sent with", o.EffectiveAuthMethod})
-	}); err != nil {
+		return nil
+	}, func(w io.Writer) error {
+		sign := report.Case{Name: "sign-in", Status: report.OK, Detail: "No sign-in is missing.", Output: "Calls are sent with: " + o.EffectiveAuthMethod}
+		if o.RequiresAuthorization {
+			sign.Status, sign.Detail = report.Error, "A sign-in is missing."
+		}
+		return report.WriteJUnit(w, "check-oauth", c.Target, time.Now(), 0, []report.Case{sign})
+	})
+	if err != nil {
 		return err
 	}
 	if o.RequiresAuthorization {

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -44,7 +46,7 @@ func headgate() int {
 	p := &cli.Program{
 		Version: "v1.2.3",
 		Serve:   func(ctx context.Context, s *settings.Settings) error { return app.Serve(ctx, s, "v1.2.3", os.Stdout) },
-		Migrate: func(ctx context.Context, s *settings.Settings) error { return app.Migrate(ctx, s, os.Stdout) },
+		Migrate: app.Migrate,
 	}
 	return p.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
 }
@@ -56,7 +58,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": code, "mode": mode, "keep": keep, "waitfor": waitFor, "until": until},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": code, "broken": broken, "mode": mode, "keep": keep, "waitfor": waitFor, "until": until},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("XDG_CONFIG_HOME", "")
@@ -75,10 +77,45 @@ func TestScripts(t *testing.T) {
 			}))
 			e.Defer(locked.Close)
 			e.Setenv("LOCKED", locked.URL) // wants a sign-in
+			partly := httptest.NewServer(partlyBroken(demo.Handler("v9", time.Now)))
+			e.Defer(partly.Close)
+			e.Setenv("PARTLY", partly.URL) // loses its prompts and a tool once it is broken
 			return startServer(e)
 		},
 	})
 }
+
+// partlyBroken has a server fail at listing its prompts, and forget its tool
+// add, from the first request for /break on.
+func partlyBroken(h http.Handler) http.Handler {
+	var broken atomic.Bool
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/break" {
+			broken.Store(true)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		switch {
+		case err != nil || !broken.Load():
+			h.ServeHTTP(w, r)
+		case bytes.Contains(body, []byte(`"prompts/list"`)):
+			w.WriteHeader(http.StatusInternalServerError)
+		default:
+			h.ServeHTTP(renaming{w}, r)
+		}
+	})
+}
+
+// renaming has an answer speak of another tool.
+type renaming struct{ http.ResponseWriter }
+
+func (w renaming) Write(b []byte) (int, error) {
+	_, err := w.ResponseWriter.Write(bytes.ReplaceAll(b, []byte(`"name":"add"`), []byte(`"name":"sum"`)))
+	return len(b), err
+}
+
+func (w renaming) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // code runs a command that must end with the exit code: code 3 headgate whoami.
 func code(ts *testscript.TestScript, neg bool, args []string) {
@@ -96,6 +133,16 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	if fmt.Sprint(got) != args[0] {
 		ts.Fatalf("exit code %d, want %s", got, args[0])
 	}
+}
+
+// broken breaks the server PARTLY: broken $PARTLY.
+func broken(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: broken URL")
+	}
+	resp, err := http.Get(args[0] + "/break")
+	ts.Check(err)
+	ts.Check(resp.Body.Close())
 }
 
 // mode checks a file's permissions: mode 600 file. The name may be a pattern.

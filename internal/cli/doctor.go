@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,7 +15,7 @@ import (
 )
 
 // verdictCodes is what help says of the exit codes of diagnoses.
-const verdictCodes = "The exit code is 0 when all is well, 2 when the input is not valid, 3 when a sign-in is needed, 4 when the server cannot\nbe reached and 5 when a part of it is broken."
+const verdictCodes = "The exit code is 0 when all is well, 2 when the input is not valid, 3 when a sign-in is needed, 4 when the server cannot\nbe reached and 5 when a part of it is broken. What goes wrong at Headgate itself, such as a key that is not valid, has the codes\nof every command (headgate --help), a message on stderr and nothing on stdout."
 
 // format is how a diagnosis is shown. --json is --format json.
 type format struct {
@@ -58,9 +59,9 @@ func (c *doctorCmd) Run(ctx context.Context, x *env) error {
 		if len(c.Header) > 0 {
 			return invalid("--header goes with a URL; %s has headers of its own (headgate server update)", c.Target)
 		}
-		s, err := c.server(ctx, api, c.Target)
+		s, err := c.target(ctx, api, c.Target)
 		if err != nil {
-			return asInput(err)
+			return err
 		}
 		path = "/v1/mcp/servers/" + url.PathEscape(s.ID) + "/doctor"
 	}
@@ -72,6 +73,16 @@ func (c *doctorCmd) Run(ctx context.Context, x *env) error {
 }
 
 func isURL(text string) bool { return strings.Contains(text, "://") }
+
+// target finds the server that a command is about, and takes what looks like a
+// URL without its scheme for a mistake.
+func (w workspaceFlag) target(ctx context.Context, api *client.Client, name string) (*client.ServerRow, error) {
+	if strings.ContainsAny(name, "./:") {
+		return nil, invalid("%q is no server's name. A URL begins with http:// or https://", name)
+	}
+	s, err := w.server(ctx, api, name)
+	return s, asInput(err)
+}
 
 // asInput makes of a server that is not there what it is to a diagnosis: a
 // mistake in the command line, since 5 is a server that is partly broken.
@@ -100,17 +111,21 @@ func askReport(ctx context.Context, api *client.Client, method, path string, bod
 	return answer.Data.Report, nil
 }
 
-// showReport renders a report and ends with its verdict's exit code.
-func (x *env) showReport(r *report.Report, format string) (err error) {
+// show renders a value in a format: as JSON, or by one of the two functions.
+func (x *env) show(format string, v any, text, junit func(io.Writer) error) error {
 	switch {
 	case x.options.JSON || format == "json":
 		x.options.JSON = true
-		err = x.print(r, nil)
+		return x.print(v, nil)
 	case format == "junit":
-		err = r.WriteJUnit(x.out)
-	default:
-		err = r.WriteText(x.out)
+		return junit(x.out)
 	}
+	return text(x.out)
+}
+
+// showReport renders a report and ends with its verdict's exit code.
+func (x *env) showReport(r *report.Report, format string) error {
+	err := x.show(format, r, r.WriteText, r.WriteJUnit)
 	if code := r.ExitCode(); err == nil && code != 0 {
 		return verdict(code)
 	}
@@ -142,9 +157,9 @@ func (c *validateCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.server(ctx, api, c.Server)
+	s, err := c.target(ctx, api, c.Server)
 	if err != nil {
-		return asInput(err)
+		return err
 	}
 	r := report.New(report.Target{ServerID: s.ID, Slug: s.Slug, ServerName: s.Name, URL: s.URL, Transport: s.Transport}, time.Now())
 	began := time.Now()

@@ -1,14 +1,23 @@
 package cli
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"headgate/client"
+	"headgate/internal/diagnosis/report"
+)
 
 type exportCmd struct {
 	workspaceFlag
+	Format string `enum:"text,json,junit" default:"json" placeholder:"FORMAT" help:"json, text (names alone) or junit (for CI)."`
 	Server string `arg:"" help:"The server."`
 }
 
 func (exportCmd) Help() string {
-	return `Prints everything a server offers (tools, prompts, resources) as one JSON document.
+	return `Prints everything a server offers (tools, prompts, resources) as one JSON document. Two of them can be compared: headgate diff
 
     headgate export weather > weather.json`
 }
@@ -19,7 +28,7 @@ func (c *exportCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.server(ctx, api, c.Server)
+	s, err := c.target(ctx, api, c.Server)
 	if err != nil {
 		return err
 	}
@@ -27,6 +36,42 @@ func (c *exportCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	x.options.JSON = true // there is no other form of it
-	return x.print(data.Snapshot, nil)
+	lists := offered(&data.Snapshot)
+	return x.show(c.Format, data.Snapshot, func(io.Writer) error {
+		for _, l := range lists {
+			for _, name := range l.names {
+				x.say("%s %s", l.noun, name)
+			}
+		}
+		return nil
+	}, func(w io.Writer) error {
+		var cases []report.Case
+		for _, l := range lists {
+			output := ""
+			for _, name := range l.names {
+				output += name + "\n"
+			}
+			cases = append(cases, report.Case{Name: l.noun + "s", Status: report.OK, Detail: fmt.Sprint(len(l.names)), Output: output})
+		}
+		return report.WriteJUnit(w, "export", c.Server, time.Now(), 0, cases)
+	})
+}
+
+type offer struct {
+	noun  string
+	names []string
+}
+
+func offered(s *client.Snapshot) []offer {
+	tools, resources, prompts := offer{noun: "tool"}, offer{noun: "resource"}, offer{noun: "prompt"}
+	for _, t := range s.Tools {
+		tools.names = append(tools.names, t.Name)
+	}
+	for _, r := range s.Resources {
+		resources.names = append(resources.names, r.URI)
+	}
+	for _, p := range s.Prompts {
+		prompts.names = append(prompts.names, p.Name)
+	}
+	return []offer{tools, resources, prompts}
 }

@@ -2,9 +2,13 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
+	"time"
 
 	"headgate/client"
 	"headgate/internal/diagnosis/report"
@@ -69,7 +73,7 @@ type reportCmd struct {
 func (reportCmd) Help() string {
 	return `Shows a kept report. The exit code is that of the diagnosis then: see headgate doctor --help.
 
-    headgate report rpt_01k00000000000000000000000 --format json`
+    headgate report rep_01k00000000000000000000000 --format json`
 }
 
 // Run shows a report.
@@ -86,38 +90,77 @@ func (c *reportCmd) Run(ctx context.Context, x *env) error {
 }
 
 type diffCmd struct {
-	Old string `arg:"" help:"The older report's id (headgate reports)."`
-	New string `arg:"" help:"The newer one's."`
+	format
+	Old string `arg:"" help:"The older report: its id (headgate reports), or a file."`
+	New string `arg:"" help:"The newer one."`
 }
 
 func (diffCmd) Help() string {
-	return `Says what changed between two reports of a server. The exit code is 5 when something broke.
+	return `Says what changed between two reports of a server: kept ones by their ids, or files that doctor --format json or export wrote.
+The exit code is 5 when something broke.
 
-    headgate diff rpt_01k00000000000000000000000 rpt_01k00000000000000000000001`
+    headgate diff rep_01k00000000000000000000000 rep_01k00000000000000000000001
+    headgate diff before.json after.json --format junit > diff.xml`
 }
 
 // Run compares two reports.
 func (c *diffCmd) Run(ctx context.Context, x *env) error {
-	api, err := x.api()
+	d, err := c.drift(ctx, x)
 	if err != nil {
 		return err
+	}
+	if err := x.show(c.Format, d, d.WriteText, d.WriteJUnit); err != nil {
+		return err
+	}
+	if len(d.Broke) > 0 {
+		return verdict((&report.Report{Status: report.Partial}).ExitCode())
+	}
+	return nil
+}
+
+// drift asks for what changed, or compares by itself when both are files.
+func (c *diffCmd) drift(ctx context.Context, x *env) (*report.Drift, error) {
+	older, a := readReport(c.Old)
+	newer, b := readReport(c.New)
+	switch {
+	case a != "" && a == b:
+		return report.Diff(older, newer), nil
+	case a != b || strings.ContainsAny(c.Old+c.New, "./\\"):
+		return nil, invalid("these two cannot be compared.\nName two ids (headgate reports), or two files that doctor --format json wrote, or two that export wrote")
+	}
+	api, err := x.api()
+	if err != nil {
+		return nil, err
 	}
 	var answer struct {
 		Data struct {
 			Drift report.Drift `json:"drift"`
 		} `json:"data"`
 	}
-	if err := api.Send(ctx, http.MethodGet, "/v1/mcp/reports/"+url.PathEscape(c.New)+"/drift?since="+url.QueryEscape(c.Old), nil, &answer); err != nil {
-		return err
+	err = api.Send(ctx, http.MethodGet, "/v1/mcp/reports/"+url.PathEscape(c.New)+"/drift?since="+url.QueryEscape(c.Old), nil, &answer)
+	return &answer.Data.Drift, err
+}
+
+// readReport reads a file that holds a report, or an export, which is the lists
+// of one. kind is "" when it holds neither.
+func readReport(name string) (r *report.Report, kind string) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, ""
 	}
-	d := &answer.Data.Drift
-	if x.options.JSON {
-		err = x.print(d, nil)
-	} else {
-		err = d.WriteText(x.out)
+	var about struct {
+		ExportedAt time.Time `json:"exportedAt"`
+		Checks     any       `json:"checks"`
 	}
-	if err == nil && len(d.Broke) > 0 {
-		return verdict((&report.Report{Status: report.Partial}).ExitCode())
+	if r, err = report.Parse(text); err != nil || json.Unmarshal(text, &about) != nil {
+		return nil, ""
 	}
-	return err
+	switch {
+	case about.Checks != nil:
+		return r, "report"
+	case !about.ExportedAt.IsZero():
+		r.Status, r.GeneratedAt = report.Ready, about.ExportedAt
+		return r, "export"
+	}
+	return nil, ""
 }

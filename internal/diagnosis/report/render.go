@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // ExitCode is the code of a command that shows the report: 0 ready, 3 a
@@ -50,7 +51,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "  %-8s %-18s %s\n", c.Status, c.Name, detail)
 	}
 	for _, o := range r.Further {
-		fmt.Fprintf(&b, "  %-8s %-18s %s\n", o.Status, o.ID, o.Detail)
+		fmt.Fprintf(&b, "  %-8s %-18s %s%s\n", o.Status, o.ID, o.Detail, r.toMend(o.ID))
 	}
 	if r.Error != nil {
 		fmt.Fprintf(&b, "\n%s: %s\n", r.Error.Code, r.Error.Message)
@@ -64,6 +65,29 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, printable(b.String()))
 	return err
+}
+
+// toMend counts what a check found, for the line that says that it is not well.
+func (r *Report) toMend(check string) string {
+	var list []string
+	for _, severity := range []string{SevError, SevWarning} {
+		n := 0
+		for _, f := range r.Findings {
+			if f.Check == check && f.Severity == severity {
+				n++
+			}
+		}
+		switch {
+		case n == 1:
+			list = append(list, "1 "+severity)
+		case n > 1:
+			list = append(list, fmt.Sprintf("%d %ss", n, severity))
+		}
+	}
+	if list == nil {
+		return ""
+	}
+	return " Below: " + strings.Join(list, ", ") + "."
 }
 
 // about lists the subjects of a finding.
@@ -97,16 +121,25 @@ func (d *Drift) WriteText(w io.Writer) error {
 	if !d.Changed {
 		b.WriteString("Nothing changed.\n")
 	}
-	section := func(title string, lines []string) {
-		if len(lines) > 0 {
-			fmt.Fprintf(&b, "%s\n", title)
-			for _, l := range lines {
+	for _, s := range append([]section{{"Broke", d.Broke}, {"Mended", d.Mended}}, d.sections()...) {
+		if len(s.lines) > 0 {
+			fmt.Fprintf(&b, "%s:\n", s.title)
+			for _, l := range s.lines {
 				fmt.Fprintf(&b, "  %s\n", l)
 			}
 		}
 	}
-	section("Broke:", d.Broke)
-	section("Mended:", d.Mended)
+	_, err := io.WriteString(w, printable(b.String()))
+	return err
+}
+
+type section struct {
+	title string
+	lines []string
+}
+
+// sections are what changed, by what it is of.
+func (d *Drift) sections() (list []section) {
 	for _, l := range []struct {
 		noun  string
 		delta Delta
@@ -121,12 +154,9 @@ func (d *Drift) WriteText(w io.Writer) error {
 		for _, c := range l.delta.Changed {
 			lines = append(lines, "~ "+c.Name+" ("+strings.Join(c.Fields, ", ")+")")
 		}
-		section(l.noun+":", lines)
+		list = append(list, section{l.noun, lines})
 	}
-	section("Server:", movesText(d.Server))
-	section("Latency:", movesText(d.Latency))
-	_, err := io.WriteString(w, printable(b.String()))
-	return err
+	return append(list, section{"Server", movesText(d.Server)}, section{"Latency", movesText(d.Latency)})
 }
 
 func movesText(moves []Move) (lines []string) {
@@ -164,29 +194,42 @@ type junitMessage struct {
 	Text    string `xml:",chardata"`
 }
 
+// Case is one test of a JUnit suite.
+type Case struct {
+	Name   string
+	Status string // OK, Error, Skipped; Warning counts as OK
+	Detail string
+	Output string
+}
+
 // WriteJUnit writes the report as JUnit XML, which CI systems show: each check
 // is a test, and one with an error is a failure.
 func (r *Report) WriteJUnit(w io.Writer) error {
-	s := junitSuite{Name: printable("headgate doctor " + r.title()), Time: fmt.Sprintf("%.3f", float64(r.DurationMs)/1000),
-		Stamp: r.GeneratedAt.UTC().Format("2006-01-02T15:04:05Z")}
-	add := func(name, status, detail string) {
-		c := junitCase{Class: "headgate.doctor", Name: name, Output: printable(r.findingsOf(name))}
-		switch status {
+	var list []Case
+	for _, c := range r.Checks.List() {
+		list = append(list, Case{c.Name, c.Status, c.Detail, r.findingsOf(c.Name)})
+	}
+	for _, o := range r.Further {
+		list = append(list, Case{o.ID, o.Status, o.Detail, r.findingsOf(o.ID)})
+	}
+	return WriteJUnit(w, "doctor", r.title(), r.GeneratedAt, time.Duration(r.DurationMs)*time.Millisecond, list)
+}
+
+// WriteJUnit writes what a command found about something as JUnit XML.
+func WriteJUnit(w io.Writer, command, about string, at time.Time, took time.Duration, cases []Case) error {
+	s := junitSuite{Name: printable("headgate " + command + " " + about), Time: fmt.Sprintf("%.3f", took.Seconds()), Stamp: at.UTC().Format("2006-01-02T15:04:05Z")}
+	for _, c := range cases {
+		j := junitCase{Class: "headgate." + command, Name: c.Name, Output: printable(c.Output)}
+		switch c.Status {
 		case Error:
-			c.Failure = &junitMessage{printable(detail), c.Output}
+			j.Failure = &junitMessage{printable(c.Detail), j.Output}
 			s.Failures++
 		case Skipped:
-			c.Skipped = &junitMessage{Message: printable(detail)}
+			j.Skipped = &junitMessage{Message: printable(c.Detail)}
 			s.Skipped++
 		}
 		s.Tests++
-		s.Cases = append(s.Cases, c)
-	}
-	for _, c := range r.Checks.List() {
-		add(c.Name, c.Status, c.Detail)
-	}
-	for _, o := range r.Further {
-		add(o.ID, o.Status, o.Detail)
+		s.Cases = append(s.Cases, j)
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
@@ -198,6 +241,28 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+// WriteJUnit writes the drift as JUnit XML: one test that fails when something
+// broke, and one for each thing that may change, which tells what did.
+func (d *Drift) WriteJUnit(w io.Writer) error {
+	verdict := Case{Name: "nothing broke", Status: OK}
+	if len(d.Broke) > 0 {
+		verdict.Status, verdict.Detail, verdict.Output = Error, d.Broke[0], strings.Join(d.Broke, "\n")
+	}
+	list := []Case{verdict}
+	for _, s := range d.sections() {
+		list = append(list, Case{Name: s.title, Status: OK, Output: strings.Join(s.lines, "\n")})
+	}
+	return WriteJUnit(w, "diff", d.From.name()+" "+d.To.name(), d.To.GeneratedAt, 0, list)
+}
+
+// name is a report's id, or its time when it was never kept.
+func (r ReportRef) name() string {
+	if r.ID != "" {
+		return r.ID
+	}
+	return r.GeneratedAt.UTC().Format(time.RFC3339)
 }
 
 func (r *Report) findingsOf(check string) string {
