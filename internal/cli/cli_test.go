@@ -46,7 +46,7 @@ func headgate() int {
 	p := &cli.Program{
 		Version: "v1.2.3",
 		Serve:   func(ctx context.Context, s *settings.Settings) error { return app.Serve(ctx, s, "v1.2.3", os.Stdout) },
-		Migrate: app.Migrate,
+		Migrate: func(ctx context.Context, s *settings.Settings) error { return app.Migrate(ctx, s, os.Stdout) },
 	}
 	return p.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
 }
