@@ -144,42 +144,26 @@ func (s *Service) Counts(ctx context.Context, organization string) (Counts, erro
 
 // SetRole gives a member another role.
 func (s *Service) SetRole(ctx context.Context, by *access.Principal, organization, user string, role access.Role) (*Membership, error) {
-	if !access.ValidRole(role) {
-		return nil, ErrRole
-	}
-	return s.edit(ctx, by, organization, user, "member.role", func(tx *db.Tx, _ *Organization, m *Membership) error {
-		if role == access.Owner && !mayTouchOwners(by) {
-			return ErrOwnersOnly
-		}
-		m.Role = role
-		return nil
-	})
+	return s.Change(ctx, by, organization, user, &role, nil)
 }
 
 // Deactivate keeps a member but lets them in no more; their seat is free and
 // their sessions here end.
 func (s *Service) Deactivate(ctx context.Context, by *access.Principal, organization, user string) (*Membership, error) {
-	return s.edit(ctx, by, organization, user, "member.deactivate", func(_ *db.Tx, _ *Organization, m *Membership) error {
-		m.Active = false
-		return nil
-	})
+	return s.Change(ctx, by, organization, user, nil, new(false))
 }
 
 // Reactivate lets a deactivated member in again, if the plan has a seat.
 func (s *Service) Reactivate(ctx context.Context, by *access.Principal, organization, user string) (*Membership, error) {
-	return s.edit(ctx, by, organization, user, "member.reactivate", func(tx *db.Tx, o *Organization, m *Membership) error {
-		if m.Seat && !m.Active {
-			if err := s.checkSeats(ctx, tx, o, 0); err != nil {
-				return err
-			}
-		}
-		m.Active = true
-		return nil
-	})
+	return s.Change(ctx, by, organization, user, nil, new(true))
 }
 
-// edit changes one membership under the rules that all changes share.
-func (s *Service) edit(ctx context.Context, by *access.Principal, organization, user, action string, change func(*db.Tx, *Organization, *Membership) error) (*Membership, error) {
+// Change gives a member another role, lets them in or out, or both: all of it
+// or nothing. nil leaves what it stands for.
+func (s *Service) Change(ctx context.Context, by *access.Principal, organization, user string, role *access.Role, active *bool) (*Membership, error) {
+	if role != nil && !access.ValidRole(*role) {
+		return nil, ErrRole
+	}
 	if err := may(by, organization, access.OrgManage); err != nil {
 		return nil, err
 	}
@@ -192,16 +176,41 @@ func (s *Service) edit(ctx context.Context, by *access.Principal, organization, 
 		if m, err = oneMembership(ctx, tx, organization, user); err != nil {
 			return err
 		}
-		before := *m
-		if before.Role == access.Owner && !mayTouchOwners(by) {
+		owners := m.Role == access.Owner || role != nil && *role == access.Owner
+		if owners && !mayTouchOwners(by) {
 			return ErrOwnersOnly
 		}
-		if err := change(tx, o, m); err != nil {
-			return err
+		if role != nil {
+			before := *m
+			m.Role = *role
+			if err := s.replace(ctx, tx, by, o, before, m, "member.role"); err != nil {
+				return err
+			}
 		}
-		return s.replace(ctx, tx, by, o, before, m, action)
+		if active == nil {
+			return nil
+		}
+		return s.admit(ctx, tx, by, o, m, *active)
 	})
-	return m, err
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// admit lets a member in or out.
+func (s *Service) admit(ctx context.Context, tx *db.Tx, by *access.Principal, o *Organization, m *Membership, in bool) error {
+	before, action := *m, "member.deactivate"
+	if in {
+		action = "member.reactivate"
+		if m.Seat && !m.Active {
+			if err := s.checkSeats(ctx, tx, o, 0); err != nil {
+				return err
+			}
+		}
+	}
+	m.Active = in
+	return s.replace(ctx, tx, by, o, before, m, action)
 }
 
 // replace stores a changed membership, announces and records it. The

@@ -176,7 +176,14 @@ func TestSeats(t *testing.T) {
 			list := testkit.Must(db.All(ctx, w.store, func(s *string) []any { return []any{s} }, `SELECT user_id FROM memberships WHERE role = 'viewer' AND organization_id = $1`, w.home.ID))(t)
 			testkit.Must(w.svc.Deactivate(ctx, w.owner, w.home.ID, list[0]))(t)
 			w.join(access.Viewer)
-			_, err := w.svc.Reactivate(ctx, w.owner, w.home.ID, list[0])
+			// Nor does the half of a change that could be made happen.
+			role := access.Admin
+			_, err := w.svc.Change(ctx, w.owner, w.home.ID, list[0], &role, new(true))
+			testkit.Fault(t, err, "tenancy.limit")
+			if m := testkit.Must(w.svc.Membership(ctx, w.home.ID, list[0]))(t); m.Role == role {
+				t.Error("the role has changed")
+			}
+			_, err = w.svc.Reactivate(ctx, w.owner, w.home.ID, list[0])
 			testkit.Fault(t, err, "tenancy.limit")
 		})
 		w.Run("a larger plan has room", func(t *testing.T) {

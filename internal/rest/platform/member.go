@@ -77,7 +77,6 @@ func (a *api) listMembers(ctx context.Context, in *rest.Page) (*rest.OK[memberLi
 	return rest.Ok(list, in.Of(total)), nil
 }
 
-// updateMember changes a role first: a member who is let out can have any.
 func (a *api) updateMember(ctx context.Context, in *updateMember) (*rest.OK[membershipData, rest.Meta], error) {
 	by := rest.Principal(ctx)
 	user, err := ref("user", in.ID, tenancy.ErrNoMember)
@@ -87,17 +86,7 @@ func (a *api) updateMember(ctx context.Context, in *updateMember) (*rest.OK[memb
 	if in.Body.Role == nil && in.Body.IsActive == nil {
 		return nil, rest.Invalid(rest.Problem{Field: "body", Message: "must hold role or isActive"})
 	}
-	var m *tenancy.Membership
-	if in.Body.Role != nil {
-		m, err = a.Tenancy.SetRole(ctx, by, by.Organization, user, access.Role(*in.Body.Role))
-	}
-	if err == nil && in.Body.IsActive != nil {
-		if *in.Body.IsActive {
-			m, err = a.Tenancy.Reactivate(ctx, by, by.Organization, user)
-		} else {
-			m, err = a.Tenancy.Deactivate(ctx, by, by.Organization, user)
-		}
-	}
+	m, err := a.Tenancy.Change(ctx, by, by.Organization, user, (*access.Role)(in.Body.Role), in.Body.IsActive)
 	if err != nil {
 		return nil, err
 	}
