@@ -88,6 +88,9 @@ func (d *Door) failures(o *operation) map[string]*huma.Response {
 			words[status] = append(words[status], word)
 		}
 	}
+	for _, f := range o.Faults {
+		note(f)
+	}
 	for _, k := range o.raises() {
 		note(&fault.Error{Kind: k})
 		if k == fault.Invalid {
@@ -130,9 +133,11 @@ func (d *Door) finish(o *operation) {
 }
 
 func (d *Door) documentStream(o *operation, contentType string) {
-	d.documented(o.Op).Responses[strconv.Itoa(o.Status)].Content = map[string]*huma.MediaType{
-		contentType: {Schema: &huma.Schema{Type: "string"}},
+	schema := &huma.Schema{Type: huma.TypeString}
+	if contentType == "application/json" {
+		schema.Type = huma.TypeObject
 	}
+	d.documented(o.Op).Responses[strconv.Itoa(o.Status)].Content = map[string]*huma.MediaType{contentType: {Schema: schema}}
 }
 
 // documented returns the document's entry for an operation, or nil.

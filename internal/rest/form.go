@@ -157,13 +157,20 @@ func AccountForm(codes, texts map[string]string) Form {
 	return accountForm{words{kinds, codes, nil}, texts}
 }
 
+// Code returns a bad credential's text, which is all its contract has.
+func (a accountForm) Code(f *fault.Error) string {
+	if f.Kind != fault.BadCredential {
+		return a.words.Code(f)
+	}
+	if text, ok := a.texts[f.Code]; ok {
+		return text
+	}
+	return "Invalid token"
+}
+
 func (a accountForm) Answer(f *fault.Error) (int, any) {
 	if f.Kind == fault.BadCredential {
-		text, ok := a.texts[f.Code]
-		if !ok {
-			text = "Invalid token"
-		}
-		return a.status(f), AccountFailure{text}
+		return a.status(f), AccountFailure{a.Code(f)}
 	}
 	status := a.status(f)
 	if f.Code == ErrInvalid.Code {

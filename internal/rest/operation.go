@@ -31,13 +31,14 @@ type Op struct {
 	Audience   []access.Kind                 // when set, no other kind of principal
 	RefuseKeys []string                      // key prefixes answered 403 by form alone, before any look-up
 
-	Status     int           // of success; 200, or 204 when the handler returns None
-	Statuses   []int         // further ones of success, chosen by SetStatus
-	Errors     []fault.Kind  // what the handler may raise beyond what every operation may
-	Idempotent bool          // takes Idempotency-Key
-	Gate       string        // what Config.Gate may hold it back for; it then answers 202
-	MaxBody    int64         // bytes; the door's limit when 0
-	Timeout    time.Duration // the door's when 0; streams have none
+	Status     int            // of success; 200, or 204 when the handler returns None
+	Statuses   []int          // further ones of success, chosen by SetStatus
+	Errors     []fault.Kind   // what the handler may raise beyond what every operation may
+	Faults     []*fault.Error // likewise, where the door has words of its own for them
+	Idempotent bool           // takes Idempotency-Key
+	Gate       string         // what Config.Gate may hold it back for; it then answers 202
+	MaxBody    int64          // bytes; the door's limit when 0
+	Timeout    time.Duration  // the door's when 0; streams have none
 }
 
 // None is the input or output of an operation that takes or answers nothing.

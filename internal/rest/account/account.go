@@ -82,14 +82,20 @@ func New(o Options) *rest.Door {
 		Idempotency:  o.Idempotency,
 		Sealer:       o.Keys,
 	})
-	tags := []string{"account"}
-	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/account", ID: "getAccount", Summary: "My account", Tags: tags, Permission: access.AccountManage, Errors: []fault.Kind{fault.NotFound}}, a.get)
-	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/enable", ID: "enable", Summary: "Open my account and make its key", Tags: tags, Permission: access.AccountManage,
-		RefuseKeys: prefixes, Idempotent: true}, a.enable)
-	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/regenerate-key", ID: "regenerateKey", Summary: "Replace my key; the old one dies at once", Tags: tags, Permission: access.AccountManage,
-		RefuseKeys: prefixes, Idempotent: true, Errors: []fault.Kind{fault.NotFound}}, a.regenerate)
-	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/usage", ID: "getUsage", Summary: "My tool calls, newest first", Tags: tags, Permission: access.AccountManage, Errors: []fault.Kind{fault.NotFound}}, a.usage)
-	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/usage/summary", ID: "getUsageSummary", Summary: "What I used today and this month", Tags: tags, Permission: access.AccountManage, Errors: []fault.Kind{fault.NotFound}}, a.summary)
+	op := func(method, path, id, summary string, own *fault.Error) rest.Op {
+		return rest.Op{Method: method, Path: path, ID: id, Summary: summary, Tags: []string{"account"}, Permission: access.AccountManage,
+			Faults: []*fault.Error{own, rest.ErrNoCredential, rest.ErrCredentialForm, identity.ErrTokenExpired, identity.ErrTokenInvalid, identity.ErrNoEmail}}
+	}
+	enable := op("POST", "/enable", "enable", "Open my account and make its key", errEnabled)
+	regenerate := op("POST", "/regenerate-key", "regenerateKey", "Replace my key; the old one dies at once", errNoKey)
+	for _, o := range []*rest.Op{&enable, &regenerate} {
+		o.RefuseKeys, o.Idempotent = prefixes, true
+	}
+	rest.Handle(a.door, op("GET", "/account", "getAccount", "My account", errNotEnabled), a.get)
+	rest.Handle(a.door, enable, a.enable)
+	rest.Handle(a.door, regenerate, a.regenerate)
+	rest.Handle(a.door, op("GET", "/usage", "getUsage", "My tool calls, newest first", errNoUsage), a.usage)
+	rest.Handle(a.door, op("GET", "/usage/summary", "getUsageSummary", "What I used today and this month", errNoUsage), a.summary)
 	return a.door
 }
 

@@ -139,7 +139,9 @@ func TestAccount(t *testing.T) {
 		t.Run("an operator switches it off: the key is refused, the person sees why, a new key is no way round", func(t *testing.T) {
 			addr, operator := netip.MustParseAddr("192.0.2.1"), &access.Principal{Kind: access.OperatorKey, ID: "key_operator"}
 			c := testkit.Must(h.Credits.Of(t.Context(), p.Organization.ID, p.ID))(t)
-			set := func(on bool) { testkit.Must(h.Credits.Update(t.Context(), operator, c.ID, credit.AccountChange{Active: &on}))(t) }
+			set := func(on bool) {
+				testkit.Must(h.Credits.Update(t.Context(), operator, c.ID, credit.AccountChange{Active: &on}))(t)
+			}
 			set(false)
 			_, err := h.APIKeys.Authenticate(t.Context(), key, addr)
 			testkit.Fault(t, err, "apikey.account_off")

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"headgate/internal/access"
+	"headgate/internal/db"
 	"headgate/internal/rest/resttest"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/world"
@@ -58,7 +59,10 @@ func TestMatrix(t *testing.T) {
 	for name, status := range keys {
 		enable[name] = status
 	}
-	resttest.Matrix{Door: h.door, Callers: list, Rows: map[string]resttest.Row{
+	events := func() int64 {
+		return testkit.Must(db.Value[int64](t.Context(), h.Store, `SELECT COUNT(*) FROM events`))(t)
+	}
+	resttest.Matrix{Door: h.door, Callers: list, Trail: events, Rows: map[string]resttest.Row{
 		"getAccount":      {May: people, Except: map[string]int{"owner": 404, "developer": 404, "viewer": 404, "member": 404}},
 		"enable":          {May: people, Except: enable},
 		"regenerateKey":   {May: people, Except: keys},

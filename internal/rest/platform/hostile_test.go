@@ -15,7 +15,8 @@ import (
 // known are values that exist when an operation begins.
 func (e *estate) known(op rest.Op) map[string][]string {
 	home := e.owner.Organization
-	// Keys that inputs made would fill what an owner may have.
+	// Keys and workspaces that inputs made would fill what an owner may have.
+	testkit.Must(db.Exec(e.t.Context(), e.Store, `UPDATE workspaces SET removed_at = 1 WHERE NOT is_default AND removed_at IS NULL`))(e.t)
 	testkit.Must(db.Exec(e.t.Context(), e.Store, `UPDATE keys SET revoked_at = 1 WHERE name <> 'test' AND revoked_at IS NULL`))(e.t)
 	testkit.Must(e.Catalog.SetAllowlist(e.t.Context(), world.Headgate(home), nil, "x"))(e.t)
 	server := e.Demo(home, e.next("h"))

@@ -2,6 +2,7 @@ package resttest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -41,23 +42,45 @@ func documented(d *rest.Door, op rest.Op) *huma.Operation {
 	return map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "PATCH": item.Patch, "DELETE": item.Delete}[op.Method]
 }
 
-// check holds an answer to what is promised of all: it is documented, and a
-// failure has the door's form.
+// check holds an answer to what is promised of all: it is documented, a
+// success is what its schema says, and a failure has the door's form.
 func (a *answer) check(d *rest.Door, op rest.Op) error {
 	hop := documented(d, op)
 	if hop == nil {
 		return fmt.Errorf("%s is not in the document", op.ID)
 	}
-	if hop.Responses[strconv.Itoa(a.Code)] == nil {
+	response := hop.Responses[strconv.Itoa(a.Code)]
+	if response == nil {
 		return fmt.Errorf("status %d is not documented", a.Code)
 	}
 	if a.Code < 400 {
-		return nil
+		return a.fits(d, response)
 	}
 	if ct := a.Header().Get("Content-Type"); ct != "application/json" {
 		return fmt.Errorf("a failure of type %q", ct)
 	}
 	return failureForm(d, a.Code, a.Body.Bytes())
+}
+
+// fits compares a success with its schema.
+func (a *answer) fits(d *rest.Door, response *huma.Response) error {
+	media := response.Content["application/json"]
+	if media == nil || media.Schema == nil || a.Header().Get("Content-Type") != "application/json" {
+		if media != nil || a.Body.Len() > 0 && response.Content[strings.Split(a.Header().Get("Content-Type"), ";")[0]] == nil && response.Content[a.Header().Get("Content-Type")] == nil {
+			return fmt.Errorf("a success of type %q, which is not documented", a.Header().Get("Content-Type"))
+		}
+		return nil
+	}
+	var v any
+	if err := json.Unmarshal(a.Body.Bytes(), &v); err != nil {
+		return fmt.Errorf("a success that is no JSON: %w", err)
+	}
+	result := &huma.ValidateResult{}
+	huma.Validate(d.OpenAPI().Components.Schemas, media.Schema, huma.NewPathBuffer(nil, 0), huma.ModeReadFromServer, v, result)
+	if len(result.Errors) > 0 {
+		return fmt.Errorf("a success that is not what its schema says: %.500s", errors.Join(result.Errors...).Error())
+	}
+	return nil
 }
 
 // failureForm compares a failure's members with those of one the door's form
