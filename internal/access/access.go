@@ -107,7 +107,7 @@ func (p *Principal) Live(now time.Time) bool {
 
 // The faults of this package.
 var (
-	ErrDenied      = fault.New(fault.Forbidden, "access.denied", "This credential may not do that.")
+	ErrDenied      = fault.New(fault.Forbidden, "access.denied", "This credential may not do that. Use another, or ask an owner or admin.")
 	ErrNeedSession = fault.New(fault.Forbidden, "access.session_only", "Keys cannot manage keys. Sign in (headgate login) and use the session instead.")
 )
 
@@ -131,10 +131,10 @@ func Require(p *Principal, perm Permission) error {
 		return ErrDenied.Saying("Operator keys act on the installation (/v1/admin), not inside an organization.")
 	}
 	if !p.Scopes.Has(rule.scope) {
-		return ErrDenied.Saying("This needs the scope %s, which this credential lacks.", rule.scope).With("scope", string(rule.scope))
+		return ErrDenied.Saying("This needs the scope %s, which this credential lacks. Create a key that has it.", rule.scope).With("scope", string(rule.scope))
 	}
 	if !rule.roles.has(p.Role) {
-		return ErrDenied.Saying("Your role in this organization (%s) may not do that.", p.Role).With("role", string(p.Role))
+		return ErrDenied.Saying("Your role in this organization (%s) may not do that. Ask an owner or admin to do it, or for another role.", p.Role).With("role", string(p.Role))
 	}
 	return nil
 }

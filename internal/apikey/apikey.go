@@ -171,7 +171,7 @@ func (s *Service) issue(ctx context.Context, tx *db.Tx, by *access.Principal, sp
 		k.ExpiresAt = now.Add(spec.ExpiresIn).Truncate(time.Millisecond)
 	}
 	if by.Kind == access.OrganizationKey && !by.ExpiresAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt.After(by.ExpiresAt)) {
-		return Key{}, seal.Value{}, ErrBeyond.Saying("A key cannot outlive the key that makes it, which expires at %s.", by.ExpiresAt.Format(time.RFC3339))
+		return Key{}, seal.Value{}, ErrBeyond.Saying("A key cannot outlive the key that makes it, which expires at %s. Send a shorter expiresIn.", by.ExpiresAt.Format(time.RFC3339))
 	}
 	// First the event: its lock on the tenant's chain makes creators take
 	// turns, so that the counts below are exact on every engine.
@@ -237,13 +237,13 @@ func permitShared(ctx context.Context, tx *db.Tx, by *access.Principal, spec Spe
 func permitOwn(ctx context.Context, tx *db.Tx, by *access.Principal, spec Spec) (access.Scopes, error) {
 	role, err := roleIn(ctx, tx, spec.Organization, spec.User)
 	if errors.Is(err, db.ErrNone) {
-		return 0, access.ErrDenied.Saying("The key's owner is no member of this organization.")
+		return 0, access.ErrDenied.Saying("The key's owner is no member of this organization. Add them first.")
 	}
 	if err != nil || by.Kind == access.System {
 		return access.ScopesOf(role), err
 	}
 	if by.User == "" || by.User != spec.User {
-		return 0, access.ErrNeedSession.Saying("A person's keys are made by that person alone.")
+		return 0, access.ErrNeedSession.Saying("A person's keys are made by that person alone. Ask them, or make an organization key.")
 	}
 	there := *by
 	there.Organization, there.Role = spec.Organization, role

@@ -102,7 +102,7 @@ func withinMints(ctx context.Context, tx *db.Tx, k Key) error {
 func tenantOf(ctx context.Context, q db.Querier, organization string) (string, error) {
 	tenant, err := db.Value[string](ctx, q, `SELECT tenant_id FROM organizations WHERE id = $1 AND removed_at IS NULL`, organization)
 	if errors.Is(err, db.ErrNone) {
-		return "", ErrNotFound.Saying("There is no such organization, or it is not yours.")
+		return "", ErrNotFound.Saying("There is no such organization, or it is not yours. List yours to find the id.")
 	}
 	return tenant, err
 }
@@ -115,7 +115,7 @@ func roleIn(ctx context.Context, q db.Querier, organization, user string) (acces
 func inOrganization(ctx context.Context, q db.Querier, workspace, organization string) error {
 	_, err := db.Value[string](ctx, q, `SELECT id FROM workspaces WHERE organization_id = $1 AND id = $2 AND removed_at IS NULL`, organization, workspace)
 	if errors.Is(err, db.ErrNone) {
-		return ErrNotFound.Saying("There is no such workspace, or it is not yours.")
+		return ErrNotFound.Saying("There is no such workspace, or it is not yours. List the workspaces to find the id.")
 	}
 	return err
 }

@@ -4,7 +4,7 @@ import "headgate/internal/fault"
 
 // The faults of this package.
 var (
-	ErrCredentials  = fault.New(fault.BadCredential, "identity.bad_credentials", "The e-mail address or the password is wrong.")
+	ErrCredentials  = fault.New(fault.BadCredential, "identity.bad_credentials", "The e-mail address or the password is wrong. Try again, or reset the password.")
 	ErrTokenExpired = fault.New(fault.BadCredential, "identity.token_expired", "The token has expired. Refresh it, or sign in again.")
 	ErrTokenInvalid = fault.New(fault.BadCredential, "identity.token_invalid", "The token is not valid. Sign in again.")
 	ErrNoEmail      = fault.New(fault.BadCredential, "identity.no_email", "The token names no e-mail address. Ask the issuer to add the claim email.")
@@ -22,8 +22,8 @@ var (
 	ErrWeakPassword = fault.New(fault.Invalid, "identity.weak_password", "The password is too easy to guess. Use at least 8 characters, not a common word with a number, and not your name or address.")
 	ErrName         = fault.New(fault.Invalid, "identity.bad_name", "A name has at most 100 characters, without control characters.")
 	ErrLink         = fault.New(fault.Invalid, "identity.bad_link", "This link is not valid any more: it was used or is too old. Ask for a new one.")
-	ErrNoUser       = fault.New(fault.NotFound, "identity.no_user", "There is no such user.")
-	ErrNoSession    = fault.New(fault.NotFound, "identity.no_session", "There is no such session.")
+	ErrNoUser       = fault.New(fault.NotFound, "identity.no_user", "There is no such user. List the organization's people to find the id.")
+	ErrNoSession    = fault.New(fault.NotFound, "identity.no_session", "There is no such session, or it has ended. List your sessions to find the id.")
 	ErrNeedSession  = fault.New(fault.Forbidden, "identity.session_needed", "This needs a session of Headgate's own. Sign in with e-mail and password.")
 )
 

@@ -15,7 +15,7 @@ var (
 	ErrNoRoute         = fault.New(fault.NotFound, "rest.no_route", "There is no such path here. See openapi.json at the base of this API.")
 	ErrNoMethod        = fault.New(fault.Method, "rest.no_method", "This path does not have that method. See the Allow header.")
 	ErrMediaType       = fault.New(fault.MediaType, "rest.media_type", "The body must be sent as Content-Type: application/json, not compressed.")
-	ErrTooLarge        = fault.New(fault.TooLarge, "rest.too_large", "The body is larger than this operation takes.")
+	ErrTooLarge        = fault.New(fault.TooLarge, "rest.too_large", "The body is larger than this operation takes. Send less at once.")
 	ErrCursor          = fault.New(fault.Invalid, "rest.cursor", "The cursor is not one of this list. Start again without it.")
 	ErrKey             = fault.New(fault.Invalid, "rest.idempotency_key", "Idempotency-Key must be 1 to 255 visible ASCII characters, sent once.")
 	ErrKeyReused       = fault.New(fault.Conflict, "rest.key_reused", "This Idempotency-Key was used for another request. Use a new one.")

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -142,12 +143,20 @@ func permit(o *operation, p *access.Principal) error {
 	case o.Public:
 		return nil
 	case len(o.Audience) > 0 && !slices.Contains(o.Audience, p.Kind):
-		return access.ErrDenied.Saying("This kind of credential (%s) may not do that.", p.Kind)
+		return access.ErrDenied.Saying("This kind of credential (%s) may not do that; these may: %s.", p.Kind, kindNames(o.Audience))
 	case o.Guard != nil:
 		return o.Guard(p)
 	default:
 		return access.Require(p, o.Permission)
 	}
+}
+
+func kindNames(kinds []access.Kind) string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 func showQuota(h http.Header, q Quota) {

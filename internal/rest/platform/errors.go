@@ -12,7 +12,7 @@ var (
 	errNoTool     = fault.New(fault.NotFound, "platform.no_tool", "The service has no such tool. List its tools (GET /v1/mcp/tools).")
 	errNoPrompt   = fault.New(fault.NotFound, "platform.no_prompt", "The service has no such prompt. List its prompts (GET /v1/mcp/prompts).")
 	errNoResource = fault.New(fault.NotFound, "platform.no_resource", "The service has no resource or template of this name. List them (GET /v1/mcp/resources).")
-	errAddress    = fault.New(fault.Invalid, "platform.address", "This address cannot be used.")
+	errAddress    = fault.New(fault.Invalid, "platform.address", "This address cannot be used. Send the https URL of an MCP endpoint.")
 	errNoPack     = fault.New(fault.NotFound, "platform.no_pack", "There is no such credit pack. List them (GET /v1/admin/credit-packs).")
 )
 
