@@ -26,14 +26,14 @@ func Handler() http.Handler {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
 		h.Set("Cache-Control", "no-store")
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			h.Set("Allow", "GET, HEAD")
-			http.Error(w, "A page is only read.", http.StatusMethodNotAllowed)
-			return
-		}
 		name, ok := file(r.URL.Path)
 		if !ok {
 			http.Error(w, "There is nothing at this path. The REST API is at /v1, the MCP endpoint at /mcp.", http.StatusNotFound)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "A page is only read.", http.StatusMethodNotAllowed)
 			return
 		}
 		http.ServeFileFS(w, r, pages, name)

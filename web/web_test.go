@@ -25,6 +25,10 @@ func TestHandler(t *testing.T) {
 	if got := get(http.MethodPost, "/verify-email"); got.Code != 405 {
 		t.Errorf("POST: %d", got.Code)
 	}
+	// A mistyped path of an API is told what is where, whatever its method.
+	if got := get(http.MethodPost, "/v2/users"); got.Code != 404 || !strings.Contains(got.Body.String(), "/v1") {
+		t.Errorf("POST to nowhere: %d %s", got.Code, got.Body)
+	}
 	for _, path := range []string{"/", "/verify-email", "/reset-password", "/invitation"} {
 		body := get(http.MethodGet, path).Body.String()
 		if strings.Contains(body, "<style") || strings.Contains(body, "onclick") || strings.Contains(body, "http://") || strings.Contains(body, "https://") {

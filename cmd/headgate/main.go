@@ -33,7 +33,7 @@ func main() {
 			}
 			return app.Serve(ctx, s, version, os.Stdout)
 		},
-		Migrate: func(ctx context.Context, s *settings.Settings) error { return app.Migrate(ctx, s, os.Stdout) },
+		Migrate: app.Migrate,
 		Manage: func(ctx context.Context, url string, getenv func(string) string, _ io.Reader, _ io.Writer) error {
 			return app.ManageStdio(ctx, url, version, getenv, os.Stdin, os.Stdout)
 		},

@@ -85,8 +85,9 @@ type App struct {
 	Registry    *prometheus.Registry
 	programs
 
-	first *FirstRun // of this start; nil when it was not the first
-	ready readiness
+	migrated []string  // the steps of the schema this start took
+	first    *FirstRun // of this start; nil when it was not the first
+	ready    readiness
 }
 
 // Open builds an App: stores opened and migrated, services joined, the first
@@ -135,7 +136,7 @@ func (a *App) Close() error {
 
 func (a *App) openStores(ctx context.Context) (err error) {
 	if err := os.MkdirAll(a.Settings.Data, 0o700); err != nil {
-		return fmt.Errorf("make the data directory: %w", err)
+		return fmt.Errorf("make the data directory (name one that can be written with --data): %w", err)
 	}
 	o := db.Options{Relaxed: a.Settings.Durability == "normal"}
 	if a.Settings.Database != "" {
@@ -143,8 +144,7 @@ func (a *App) openStores(ctx context.Context) (err error) {
 			return err
 		}
 		a.Logs = a.Store
-		_, err = a.Store.Migrate(ctx)
-		return err
+		return a.migrate(ctx, a.Store, db.Main, db.Logs)
 	}
 	if a.Store, err = db.Open(ctx, filepath.Join(a.Settings.Data, "headgate.db"), o); err != nil {
 		return err
@@ -152,15 +152,21 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	if a.Logs, err = db.Open(ctx, filepath.Join(a.Settings.Data, "logs.db"), db.Options{Relaxed: true}); err != nil {
 		return err
 	}
-	_, err1 := a.Store.Migrate(ctx, db.Main)
-	_, err2 := a.Logs.Migrate(ctx, db.Logs)
-	return errors.Join(err1, err2)
+	return errors.Join(a.migrate(ctx, a.Store, db.Main), a.migrate(ctx, a.Logs, db.Logs))
+}
+
+func (a *App) migrate(ctx context.Context, s *db.Store, sets ...db.Set) error {
+	took, err := s.Migrate(ctx, sets...)
+	for _, m := range took {
+		a.migrated = append(a.migrated, fmt.Sprintf("%04d_%s", m.Version, m.Name))
+	}
+	return err
 }
 
 // openKeys reads the keys file, or makes it when the database is new. A check
 // value in the database tells whether they belong together.
 func (a *App) openKeys(ctx context.Context) error {
-	stored, err := db.Value[[]byte](ctx, a.Store, `SELECT value FROM installation WHERE name = 'check'`)
+	stored, err := a.storedCheck(ctx)
 	if err != nil && !errors.Is(err, db.ErrNone) {
 		return err
 	}
@@ -168,11 +174,26 @@ func (a *App) openKeys(ctx context.Context) error {
 	if a.Keys, err = seal.Load(a.Settings.KeysFile(), fresh); err != nil {
 		return err
 	}
-	if !fresh {
-		return a.Keys.Verify(stored)
+	if fresh {
+		// Another replica may make its first start at this moment, with keys of
+		// its own: the first check value counts, and whoever comes second reads it.
+		if _, err := db.Exec(ctx, a.Store, `INSERT INTO installation (name, value, updated_at) VALUES ('check', $1, $2) ON CONFLICT (name) DO NOTHING`, a.Keys.Check(), a.Now().UnixMilli()); err != nil {
+			return err
+		}
+		if stored, err = a.storedCheck(ctx); err != nil {
+			return err
+		}
 	}
-	_, err = db.Exec(ctx, a.Store, `INSERT INTO installation (name, value, updated_at) VALUES ('check', $1, $2) ON CONFLICT (name) DO NOTHING`, a.Keys.Check(), a.Now().UnixMilli())
+	complete, err := a.Keys.Verify(stored)
+	if err != nil || complete {
+		return err
+	}
+	_, err = db.Exec(ctx, a.Store, `UPDATE installation SET value = $1, updated_at = $2 WHERE name = 'check'`, a.Keys.Check(), a.Now().UnixMilli())
 	return err
+}
+
+func (a *App) storedCheck(ctx context.Context) ([]byte, error) {
+	return db.Value[[]byte](ctx, a.Store, `SELECT value FROM installation WHERE name = 'check'`)
 }
 
 // build makes the services and joins them where one takes part in another's

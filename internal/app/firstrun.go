@@ -59,7 +59,7 @@ func (a *App) firstStart(ctx context.Context) error {
 	if err == nil {
 		a.forgetWith(string(done), path)
 		if _, err := os.Stat(path); err == nil {
-			a.Log.Info("the first start's credentials are still in "+path+"; change the owner's password (headgate login, then POST /v1/users/me/change-password) and it is deleted", "file", path)
+			a.Log.Info("the first start's credentials are still in "+path+"; change the owner's password and it is deleted: headgate login --first-run && headgate password --first-run", "file", path)
 		}
 		return nil
 	}

@@ -108,7 +108,39 @@ func TestFirstStart(t *testing.T) {
 		if _, err := app.Open(ctx, load(t, data, map[string]string{"keys": filepath.Join(other, "keys.json")}), "test", quiet); err == nil || !strings.Contains(err.Error(), "does not belong") {
 			t.Fatalf("got %v", err)
 		}
+		// The master key of this one, the pepper of that: every credential would be refused.
+		var own, foreign map[string]json.RawMessage
+		testkit.Must0(t, json.Unmarshal(right, &own))
+		testkit.Must0(t, json.Unmarshal(testkit.Must(os.ReadFile(filepath.Join(other, "keys.json")))(t), &foreign))
+		own["pepper"] = foreign["pepper"]
+		testkit.Must0(t, os.WriteFile(path, testkit.Must(json.Marshal(own))(t), 0o600))
+		if _, err := app.Open(ctx, load(t, data, nil), "test", quiet); err == nil || !strings.Contains(err.Error(), "lacks the pepper") {
+			t.Fatalf("got %v", err)
+		}
 		testkit.Must0(t, os.WriteFile(path, right, 0o600))
+	})
+	t.Run("a check value without the pepper is replaced", func(t *testing.T) {
+		a := testkit.Must(app.Open(ctx, load(t, data, nil), "test", quiet))(t)
+		testkit.Must(db.Exec(ctx, a.Store, `UPDATE installation SET value = $1 WHERE name = 'check'`, a.Keys.Seal("installation:check", []byte("headgate"))))(t)
+		testkit.Must0(t, a.Close())
+		a = testkit.Must(app.Open(ctx, load(t, data, nil), "test", quiet))(t)
+		defer a.Close()
+		if complete, err := a.Keys.Verify(testkit.Must(db.Value[[]byte](ctx, a.Store, `SELECT value FROM installation WHERE name = 'check'`))(t)); err != nil || !complete {
+			t.Fatal(complete, err)
+		}
+	})
+	t.Run("the credentials still in the file are told of at each start", func(t *testing.T) {
+		for _, there := range []bool{true, false} {
+			if !there {
+				testkit.Must0(t, os.Remove(filepath.Join(data, "first-run.json")))
+			}
+			var log bytes.Buffer
+			a := testkit.Must(app.Open(ctx, load(t, data, nil), "test", slog.New(slog.NewTextHandler(&log, nil))))(t)
+			testkit.Must0(t, a.Close())
+			if strings.Contains(log.String(), "change the owner's password") != there {
+				t.Errorf("with the file %v it says: %s", there, log.String())
+			}
+		}
 	})
 	t.Run("two processes cannot share a data directory", func(t *testing.T) {
 		a := testkit.Must(app.Open(ctx, load(t, data, nil), "test", quiet))(t)

@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"headgate/internal/db"
 	"headgate/internal/settings"
 )
 
@@ -116,27 +115,12 @@ func (a *App) urlFlag() string {
 	return ""
 }
 
-// Migrate is headgate migrate: bring the schema up and say what was done.
-func Migrate(ctx context.Context, s *settings.Settings, out io.Writer) error {
+// Migrate is headgate migrate: it brings the schema up and returns the names of
+// the steps it took.
+func Migrate(ctx context.Context, s *settings.Settings) ([]string, error) {
 	a := &App{Settings: s}
-	if err := os.MkdirAll(s.Data, 0o700); err != nil {
-		return err
-	}
-	before := map[string]bool{}
-	if err := a.openStores(ctx); err != nil {
-		return errors.Join(err, a.Close())
-	}
-	for _, set := range []db.Set{db.Main, db.Logs} {
-		known, err := db.Migrations(set)
-		if err != nil {
-			return errors.Join(err, a.Close())
-		}
-		for _, m := range known {
-			before[m.Name] = true
-		}
-	}
-	fmt.Fprintf(out, "The schema is up to date (%d migrations).\n", len(before))
-	return a.Close()
+	err := a.openStores(ctx)
+	return a.migrated, errors.Join(err, a.Close())
 }
 
 // NewLog returns the log the settings ask for.

@@ -35,6 +35,8 @@ func (c *auditVerifyCmd) Run(ctx context.Context, x *env) error {
 	sound, err := x.program.VerifyAudit(ctx, s, x.out)
 	if errors.Is(err, db.ErrInUse) {
 		sound, err = x.verifyRemote(ctx)
+	} else {
+		err = here(err)
 	}
 	if err == nil && !sound {
 		err = wrong(exitInternal, "AUDIT_NOT_SOUND", "an audit trail is not sound: somebody has changed it in the database, or cut it off")

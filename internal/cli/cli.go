@@ -16,7 +16,8 @@ import (
 type Program struct {
 	Version string
 	Serve   func(ctx context.Context, s *settings.Settings) error
-	Migrate func(ctx context.Context, s *settings.Settings) error
+	// Migrate brings the schema up to date and returns the steps it took.
+	Migrate func(ctx context.Context, s *settings.Settings) ([]string, error)
 	// Manage serves the Management MCP on stdio, against the server at a URL.
 	Manage func(ctx context.Context, url string, getenv func(string) string, in io.Reader, out io.Writer) error
 	// VerifyAudit walks the audit trails of a store and reports whether all are
@@ -35,9 +36,10 @@ type commands struct {
 	Migrate  migrateCmd  `cmd:"" group:"Running Headgate" help:"Bring the database's schema up to date."`
 	Version  versionCmd  `cmd:"" group:"Running Headgate" help:"Print the version."`
 
-	Login  loginCmd  `cmd:"" group:"Session" help:"Sign in and keep the session."`
-	Logout logoutCmd `cmd:"" group:"Session" help:"End the session."`
-	Whoami whoamiCmd `cmd:"" group:"Session" help:"Show who you are."`
+	Login    loginCmd    `cmd:"" group:"Session" help:"Sign in and keep the session."`
+	Logout   logoutCmd   `cmd:"" group:"Session" help:"End the session."`
+	Whoami   whoamiCmd   `cmd:"" group:"Session" help:"Show who you are."`
+	Password passwordCmd `cmd:"" group:"Session" help:"Change your password."`
 
 	Server  serverCmd  `cmd:"" group:"Tools" help:"MCP servers: add, list, show, test, update, remove, import."`
 	Service serviceCmd `cmd:"" group:"Tools" help:"The catalog: list, show, configure, unconfigure, price."`
@@ -56,7 +58,7 @@ type commands struct {
 	Schedule   scheduleCmd   `cmd:"" group:"Diagnosis" help:"Examinations by themselves: list, show, set, remove."`
 
 	Key keyCmd `cmd:"" group:"Organization" help:"Keys: list, create, rotate, revoke."`
-	Org orgCmd `cmd:"" group:"Organization" help:"Organizations: show, list, switch, members, invite, invitations."`
+	Org orgCmd `cmd:"" group:"Organization" help:"Organizations: show, list, switch, members, invite, invitations, accept."`
 
 	Logs      logsCmd      `cmd:"" group:"Accounts" help:"Show the log of calls, or follow it."`
 	Credits   creditsCmd   `cmd:"" group:"Accounts" help:"Show the balance, or the ledger."`

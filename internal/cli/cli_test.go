@@ -46,7 +46,7 @@ func headgate() int {
 	p := &cli.Program{
 		Version: "v1.2.3",
 		Serve:   func(ctx context.Context, s *settings.Settings) error { return app.Serve(ctx, s, "v1.2.3", os.Stdout) },
-		Migrate: func(ctx context.Context, s *settings.Settings) error { return app.Migrate(ctx, s, os.Stdout) },
+		Migrate: app.Migrate,
 	}
 	return p.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
 }
@@ -54,35 +54,40 @@ func headgate() int {
 // TestScripts runs testdata/*.txtar, each against a server of its own that has
 // just made its first start in the script's directory.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": code, "broken": broken, "mode": mode, "keep": keep, "waitfor": waitFor, "until": until},
-		Setup: func(e *testscript.Env) error {
-			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
-			e.Setenv("XDG_CONFIG_HOME", "")
-			e.Setenv("TZ", "UTC")
-			free, err := freeAddress()
-			if err != nil {
-				return err
-			}
-			e.Setenv("FREE", free) // an address nobody listens on
-			upstream := httptest.NewServer(demo.Handler("v9", time.Now))
-			e.Defer(upstream.Close)
-			e.Setenv("UPSTREAM", upstream.URL)
-			locked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("WWW-Authenticate", "Bearer")
-				w.WriteHeader(http.StatusUnauthorized)
-			}))
-			e.Defer(locked.Close)
-			e.Setenv("LOCKED", locked.URL) // wants a sign-in
-			partly := httptest.NewServer(partlyBroken(demo.Handler("v9", time.Now)))
-			e.Defer(partly.Close)
-			e.Setenv("PARTLY", partly.URL) // loses its prompts and a tool once it is broken
-			return startServer(e)
-		},
-	})
+	p := scripts
+	p.Dir = "testdata"
+	testscript.Run(t, p)
+}
+
+// scripts is what every script runs with: commands of the tests' own, and a
+// server that has just made its first start in the script's directory.
+var scripts = testscript.Params{
+	RequireExplicitExec: true,
+	RequireUniqueNames:  true,
+	Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": code, "broken": broken, "mode": mode, "keep": keep, "waitfor": waitFor, "until": until},
+	Setup: func(e *testscript.Env) error {
+		e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+		e.Setenv("XDG_CONFIG_HOME", "")
+		e.Setenv("TZ", "UTC")
+		free, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		e.Setenv("FREE", free) // an address nobody listens on
+		upstream := httptest.NewServer(demo.Handler("v9", time.Now))
+		e.Defer(upstream.Close)
+		e.Setenv("UPSTREAM", upstream.URL)
+		locked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		e.Defer(locked.Close)
+		e.Setenv("LOCKED", locked.URL) // wants a sign-in
+		partly := httptest.NewServer(partlyBroken(demo.Handler("v9", time.Now)))
+		e.Defer(partly.Close)
+		e.Setenv("PARTLY", partly.URL) // loses its prompts and a tool once it is broken
+		return startServer(e)
+	},
 }
 
 // partlyBroken has a server fail at listing its prompts, and forget its tool

@@ -19,7 +19,8 @@ command of an entry in a desktop client's configuration. It ends with its input;
 
     headgate connect
     headgate connect /mcp/demo
-    {"mcpServers": {"headgate": {"command": "headgate", "args": ["connect", "https://mcp.example.com/mcp"]}}}`
+    {"mcpServers": {"headgate": {"command": "headgate", "args": ["connect", "https://mcp.example.com/mcp"],
+                                "env": {"HEADGATE_KEY": "mcp_sk_…"}}}}`
 }
 
 // Run relays until the input ends.

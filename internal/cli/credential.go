@@ -64,11 +64,12 @@ func fixed(key string) func(context.Context) (string, error) {
 
 // firstRun is the part of first-run.json that commands use.
 type firstRun struct {
-	URL           string `json:"url"`
-	OwnerEmail    string `json:"ownerEmail"`
-	OwnerPassword string `json:"ownerPassword"`
-	APIKey        string `json:"apiKey"`
-	OperatorKey   string `json:"operatorKey"`
+	URL             string `json:"url"`
+	OwnerEmail      string `json:"ownerEmail"`
+	OwnerPassword   string `json:"ownerPassword"`
+	APIKey          string `json:"apiKey"`
+	OrganizationKey string `json:"organizationKey"`
+	OperatorKey     string `json:"operatorKey"`
 }
 
 func readFirstRun() *firstRun {

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"headgate/client"
 )
@@ -91,18 +88,7 @@ func (c *loginCmd) ask(x *env, base string) (email, password string, err error) 
 			return "", "", err
 		}
 	}
-	if !person {
-		password, err = readText(lines)
-	} else {
-		_, _ = fmt.Fprint(x.err, "Password: ")
-		var text []byte
-		text, err = term.ReadPassword(int(x.in.(*os.File).Fd()))
-		_, _ = fmt.Fprintln(x.err)
-		password = string(text)
-	}
-	if err == nil && password == "" {
-		err = invalid("the password is missing: type it, or give it as the first line of the input")
-	}
+	password, err = x.secret(lines, "Password: ")
 	return email, password, err
 }
 

@@ -100,6 +100,16 @@ func (x *env) problemOf(err error) *problem {
 	return &problem{exitInternal, "INTERNAL", err.Error()}
 }
 
+// here marks an error of a command that is no client: what it could not reach
+// is its own database or port, and its text says so.
+func here(err error) error {
+	var declared *fault.Error
+	if err == nil || errors.As(err, &declared) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return wrong(exitInternal, "INTERNAL", "%s", err)
+}
+
 // next is what to do about a failure where the server cannot know it.
 func (x *env) next(e *client.Error) string {
 	switch {

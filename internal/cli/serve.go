@@ -96,7 +96,7 @@ func (c *serveCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	return x.program.Serve(ctx, s)
+	return here(x.program.Serve(ctx, s))
 }
 
 type settingsCmd struct{ settingFlags }
@@ -114,11 +114,7 @@ func (c *settingsCmd) Run(x *env) error {
 	if err != nil {
 		return err
 	}
-	values := map[string]string{}
-	for _, p := range s.Pairs() {
-		values[p[0]] = strings.Trim(p[1], `"`)
-	}
-	return x.print(values, func() { _ = s.Print(x.out) })
+	return x.print(s.Values(), func() { _ = s.Print(x.out) })
 }
 
 type migrateCmd struct{ settingFlags }
@@ -136,7 +132,16 @@ func (c *migrateCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	return x.program.Migrate(ctx, s)
+	took, err := x.program.Migrate(ctx, s)
+	if err != nil {
+		return here(err)
+	}
+	return x.print(map[string]any{"applied": append([]string{}, took...)}, func() {
+		for _, step := range took {
+			x.say("Applied %s", step)
+		}
+		x.say("The schema is up to date.")
+	})
 }
 
 type versionCmd struct{}

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
@@ -142,22 +143,28 @@ func Load(path string, fresh bool) (*Keys, error) {
 	return Parse(text)
 }
 
-// writeNew writes a file that must not exist and syncs it and its directory:
-// it must not be lost after the first value has been sealed with it.
+// writeNew writes a file that must not exist, whole or not at all, and syncs it
+// and its directory: it must not be lost after the first value has been sealed
+// with it, and half of one would never start again.
 func writeNew(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".keys-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("write the keys file: %w", err)
 	}
+	defer os.Remove(f.Name())
 	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Link(f.Name(), path) // fails when somebody else has made one meanwhile
+	}
+	if err != nil {
 		return fmt.Errorf("write the keys file: %w", err)
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Seal returns plain sealed for one place. The blob names its key.
@@ -223,14 +230,29 @@ func (k *Keys) Derive(purpose string) [32]byte { return k.peppers[0].sum("derive
 const checkText = "headgate"
 
 // Check returns the value to store at first start, and Verify whether a
-// stored one was made with these keys.
-func (k *Keys) Check() []byte { return k.Seal("installation:check", []byte(checkText)) }
+// stored one was made with these keys. It is sealed with the master key and
+// holds a digest that only the pepper makes.
+func (k *Keys) Check() []byte {
+	oldest := k.peppers[len(k.peppers)-1]
+	sum := oldest.sum("derive:" + checkText)
+	return k.Seal("installation:check", append([]byte(checkText), sum[:]...))
+}
 
-// Verify reports whether the stored check value opens with these keys.
-func (k *Keys) Verify(stored []byte) error {
+// Verify reports whether a stored check value belongs to these keys. complete
+// is false when it says nothing of the pepper: store Check's in its place.
+func (k *Keys) Verify(stored []byte) (complete bool, err error) {
 	plain, err := k.Open("installation:check", stored)
-	if err != nil || string(plain) != checkText {
-		return errors.New("the keys file does not belong to this database: its values cannot be opened; name the right file with --keys")
+	digest, ok := bytes.CutPrefix(plain, []byte(checkText))
+	if err != nil || !ok {
+		return false, errors.New("the keys file does not belong to this database: its values cannot be opened; name the right file with --keys")
 	}
-	return nil
+	if len(digest) == 0 {
+		return false, nil
+	}
+	for _, p := range k.peppers {
+		if sum := p.sum("derive:" + checkText); hmac.Equal(sum[:], digest) {
+			return true, nil
+		}
+	}
+	return false, errors.New("the keys file does not belong to this database: it lacks the pepper that keys and tokens were hashed with; name the right file with --keys")
 }

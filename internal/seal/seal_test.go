@@ -2,6 +2,7 @@ package seal_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -101,11 +102,20 @@ func TestLoad(t *testing.T) {
 		t.Fatalf("mode %v, %v", info.Mode(), err)
 	}
 	again, err := seal.Load(path, false)
-	if err != nil || again.Verify(k.Check()) != nil {
+	if err != nil {
+		t.Fatal(err)
+	}
+	if complete, err := again.Verify(k.Check()); err != nil || !complete {
 		t.Fatal("the file does not hold the keys it was made with")
 	}
-	if keys(t).Verify(k.Check()) == nil {
+	if _, err := keys(t).Verify(k.Check()); err == nil {
 		t.Fatal("foreign keys passed the check")
+	}
+	if _, err := seal.Load(filepath.Join(filepath.Dir(path), "none", "keys.json"), true); err == nil {
+		t.Fatal("a file was made in a directory that is not there")
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); err != nil || len(left) > 0 {
+		t.Fatalf("%v is left behind, %v", left, err)
 	}
 	for _, bad := range []string{"", "{}", `{"version":1,"master":[{"id":"m","key":"c2hvcnQ="}],"pepper":[]}`,
 		`{"version":1,"master":[{"id":"m","key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}],"pepper":[{"id":"p","key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}`} {
@@ -113,6 +123,44 @@ func TestLoad(t *testing.T) {
 			t.Fatalf("accepted %q", bad)
 		}
 	}
+}
+
+// TestCheck mixes the parts of two keys files: sealed values open with the one,
+// credentials are found with the other.
+func TestCheck(t *testing.T) {
+	const file = `{"version":1,"master":[%s],"pepper":[%s]}`
+	key := func(id string, b byte) string {
+		text := bytes.Repeat([]byte{b, b + 1}, 16)
+		return fmt.Sprintf(`{"id":%q,"key":%q}`, id, base64.StdEncoding.EncodeToString(text))
+	}
+	parse := func(masters, peppers string) *seal.Keys {
+		k, err := seal.Parse(fmt.Appendf(nil, file, masters, peppers))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	own := parse(key("m1", 1), key("p1", 3))
+	stored := own.Check()
+	for name, k := range map[string]*seal.Keys{"the same": own, "with newer keys in front": parse(key("m2", 7)+","+key("m1", 1), key("p2", 9)+","+key("p1", 3))} {
+		t.Run(name+" passes", func(t *testing.T) {
+			if complete, err := k.Verify(stored); err != nil || !complete {
+				t.Fatal(complete, err)
+			}
+		})
+	}
+	for name, k := range map[string]*seal.Keys{"another pepper": parse(key("m1", 1), key("p1", 5)), "another master key": parse(key("m1", 5), key("p1", 3))} {
+		t.Run(name+" does not", func(t *testing.T) {
+			if _, err := k.Verify(stored); err == nil {
+				t.Fatal("accepted")
+			}
+		})
+	}
+	t.Run("a value that says nothing of the pepper is to be replaced", func(t *testing.T) {
+		if complete, err := own.Verify(own.Seal("installation:check", []byte("headgate"))); err != nil || complete {
+			t.Fatal(complete, err)
+		}
+	})
 }
 
 func TestValue(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,7 +125,8 @@ func readFile(path string, values map[string]string) (errs []error) {
 	}
 	var doc map[string]any
 	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return []error{fmt.Errorf("the settings file %s is no YAML map of names and values", path)}
+		// The parser's own words may repeat a value; where it stopped is enough.
+		return []error{fmt.Errorf("the settings file %s is no YAML map of names and values%s", path, where(err))}
 	}
 	for name, v := range doc {
 		if _, ok := values[name]; !ok {
@@ -146,6 +148,15 @@ func readFile(path string, values map[string]string) (errs []error) {
 		}
 	}
 	return errs
+}
+
+var lineOf = regexp.MustCompile(`\bline \d+`)
+
+func where(err error) string {
+	if line := lineOf.FindString(err.Error()); line != "" {
+		return " (" + line + ")"
+	}
+	return ""
 }
 
 // fill parses the texts into the struct.
@@ -192,9 +203,13 @@ func (s *Settings) check() (errs []error) {
 		if l.addr == "" && l.name != "listen" {
 			continue
 		}
-		if _, port, err := net.SplitHostPort(l.addr); err != nil || port == "" {
+		_, port, err := net.SplitHostPort(l.addr)
+		if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil {
 			bad(l.name, "must be host:port, such as 127.0.0.1:8080")
 		}
+	}
+	if s.Data == "" {
+		bad("data", "must name a directory")
 	}
 	if s.Database != "" && !strings.HasPrefix(s.Database, "postgres://") && !strings.HasPrefix(s.Database, "postgresql://") {
 		bad("database", "must begin with postgres:// (leave it empty for SQLite)")
@@ -303,30 +318,58 @@ func (s *Settings) KeysFile() string {
 
 // Print writes every setting in force as YAML, secrets as dots.
 func (s *Settings) Print(w io.Writer) error {
-	for _, p := range s.Pairs() {
-		if _, err := fmt.Fprintf(w, "%s: %s\n", p[0], p[1]); err != nil {
+	for _, p := range s.pairs() {
+		text := fmt.Sprint(p.value)
+		switch v := p.value.(type) {
+		case []string:
+			text = "[" + strings.Join(v, ", ") + "]"
+		case string:
+			if p.text {
+				text = strconv.Quote(v)
+			}
+		}
+		if _, err := fmt.Fprintf(w, "%s: %s\n", p.name, text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Pairs returns every name with its value in force, secrets as dots.
-func (s *Settings) Pairs() [][2]string {
+// Values returns what is in force by name, for JSON: texts, numbers and lists;
+// durations and secrets as Print writes them.
+func (s *Settings) Values() map[string]any {
+	values := map[string]any{}
+	for _, p := range s.pairs() {
+		values[p.name] = p.value
+	}
+	return values
+}
+
+type pair struct {
+	name  string
+	value any  // string, int64 or []string
+	text  bool // a text and no duration
+}
+
+func (s *Settings) pairs() []pair {
 	v := reflect.ValueOf(s).Elem()
-	var pairs [][2]string
+	var pairs []pair
 	for i, d := range All() {
-		text := fmt.Sprint(v.Field(i).Interface())
+		p := pair{name: d.Name}
 		switch f := v.Field(i).Interface().(type) {
 		case []string:
-			text = "[" + strings.Join(f, ", ") + "]"
+			p.value = append([]string{}, f...)
+		case time.Duration:
+			p.value = f.String()
 		case string:
 			if d.Secret && f != "" {
-				text = "••••••••"
+				f = "••••••••"
 			}
-			text = strconv.Quote(text)
+			p.value, p.text = f, true
+		default:
+			p.value = v.Field(i).Int()
 		}
-		pairs = append(pairs, [2]string{d.Name, text})
+		pairs = append(pairs, p)
 	}
 	return pairs
 }

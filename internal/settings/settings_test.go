@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -52,6 +53,46 @@ func TestLoad(t *testing.T) {
 		var b bytes.Buffer
 		if err := s.Print(&b); err != nil || strings.Contains(b.String(), "hunter2") || !strings.Contains(b.String(), "••••") {
 			t.Fatalf("printed %s, %v", b.String(), err)
+		}
+	})
+	t.Run("values are what they are", func(t *testing.T) {
+		s, err := settings.Load("", env(map[string]string{"HEADGATE_SMTP": "smtp://u:hunter2@h:25", "HEADGATE_ALLOW_HOSTS": "a.test,b.test"}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := s.Values()
+		for name, want := range map[string]any{"allow-hosts": []string{"a.test", "b.test"}, "allow-origins": []string{}, "max-connections": int64(10000), "drain": "25s",
+			"listen": "127.0.0.1:8080", "smtp": "••••••••", "database": ""} {
+			if !reflect.DeepEqual(v[name], want) {
+				t.Errorf("%s is %#v, want %#v", name, v[name], want)
+			}
+		}
+	})
+	t.Run("each wrong value is refused with what is right", func(t *testing.T) {
+		for _, c := range []struct{ name, value, says string }{
+			{"listen", "127.0.0.1", "host:port"}, {"listen", "127.0.0.1:", "host:port"}, {"listen", "127.0.0.1:http", "host:port"}, {"listen", "127.0.0.1:65536", "host:port"},
+			{"internal-listen", "9090", "host:port"}, {"data", "", "directory"}, {"database", "mysql://h/d", "postgres://"}, {"base-url", "mcp.example.com", "http or https"},
+			{"allow-networks", "10.1.0.0/99", "10.1.0.0/16"}, {"trusted-proxies", "10.1.0.1", "10.1.0.0/16"}, {"smtp", "mail.example.com", "smtp://"}, {"mail-from", "x", "mail address"},
+			{"sign-up", "maybe", "open, invite, closed"}, {"keep-calls", "30d", "24h"}, {"keep-bodies", "-1h", "above zero"}, {"drain", "0s", "above zero"},
+			{"credit-value", "1.5", "whole number"}, {"max-connections", "0", "above zero"}, {"acting-service", "hga_short", "32 bytes"}, {"external-secret", "short", "32 bytes"},
+			{"external-jwks", "https://id.test/jwks", "external-issuer"},
+		} {
+			_, err := settings.Load("", env(nil), map[string]string{c.name: c.value})
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%s=%q: %v", c.name, c.value, err)
+			}
+		}
+	})
+	t.Run("a file that is no map says where", func(t *testing.T) {
+		for text, says := range map[string]string{"sign-up: open\nlisten: [hunter2\n": "(line ", "- hunter2\n": "no YAML map", "hunter2": "no YAML map"} {
+			write(text)
+			_, err := settings.Load(file, env(nil), nil)
+			if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
+		if _, err := settings.Load(file+"x", env(nil), nil); err == nil || !strings.Contains(err.Error(), "no such file") {
+			t.Error(err)
 		}
 	})
 	t.Run("weak secrets are refused", func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 
 	"headgate/client"
 	"headgate/internal/fault"
@@ -41,13 +42,17 @@ func (m *message) name() string {
 
 func messageOf(err error) string {
 	var (
-		f    *fault.Error
-		dial *net.OpError
+		f     *fault.Error
+		dial  *net.OpError
+		asked *url.Error
 	)
 	switch {
 	case errors.As(err, &f):
 		return f.Message
 	case errors.As(err, &dial) && dial.Op == "dial":
+		if errors.As(err, &asked) {
+			return errNothing.Saying("Nothing answers at %s. Is it running, and is the URL right?", asked.URL).Message
+		}
 		return errNothing.Message
 	}
 	return err.Error()
