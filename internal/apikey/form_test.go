@@ -104,3 +104,29 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// K03: what tools like sqlmap send as a credential is refused by its form, for
+// every kind of key, quickly and without asking the store.
+func TestInjections(t *testing.T) {
+	w := newWorld(t, testkit.SQLite(t), apikey.Options{})
+	quotes := []string{"'", `"`, "`", "')", `")`, "'))", "';", "\\'", "%27", "%2527", "\u02bc", "\uff07"}
+	attacks := []string{" OR 1=1", " OR '1'='1", " AND SLEEP(5)", "; SELECT pg_sleep(5)", " UNION ALL SELECT NULL,NULL,NULL", "; DROP TABLE keys", " AND (SELECT 1 FROM keys LIMIT 1)=1", " RLIKE SLEEP(5)",
+		" AND 1=CAST((SELECT hash FROM keys) AS INT)", " PROCEDURE ANALYSE()", "||(SELECT '')||", " HAVING 1=1", " ORDER BY 1", "; ATTACH DATABASE 'x' AS y", " AND 1=LIKE('ABC',UPPER(HEX(RANDOMBLOB(100000000))))"}
+	ends := []string{"", "--", "-- -", "#", "/*", ";--", "\x00"}
+	before, tried := w.store.Queries(), 0
+	for _, p := range apikey.Prefixes() {
+		good := apikey.Generate(p.Text)
+		for _, q := range quotes {
+			for i, a := range attacks {
+				for _, junk := range []string{p.Text + q + a + ends[i%len(ends)], good + q + a, good[:len(good)-1] + q, q + a + ends[(i+1)%len(ends)] + good} {
+					tried++
+					_, err := w.use(junk)
+					testkit.Fault(t, err, "apikey.invalid")
+				}
+			}
+		}
+	}
+	if tried < 2000 || w.store.Queries() != before {
+		t.Errorf("%d tried, %d queries", tried, w.store.Queries()-before)
+	}
+}

@@ -279,7 +279,7 @@ func TestLimits(t *testing.T) {
 		if a.Header.Get("Retry-After") == "" || a.Header.Get("X-RateLimit-Remaining") != "0" || len(a.Header.Get("X-RateLimit-Reset")) != 10 {
 			t.Errorf("%v", a.Header)
 		}
-		testkit.Equal(t, h.as(h.owner.Token, "GET", "/plans", nil).want(200).Header.Get("X-RateLimit-Remaining"), "2") // another credential has its own
+		testkit.Equal(t, h.as(h.owner.Token, "GET", "/plans", nil).want(200).Header.Get("X-RateLimit-Remaining"), "2")                   // another credential has its own
 		testkit.Equal(t, h.as(h.Start(h.owner.User, "").Token, "GET", "/plans", nil).want(200).Header.Get("X-RateLimit-Remaining"), "1") // a person's sessions share theirs
 	})
 	t.Run("strangers have their address's", func(t *testing.T) {

@@ -62,8 +62,19 @@ func (e *estate) known(op rest.Op) map[string][]string {
 // HEADGATE_HOSTILE=10000 is the long run.
 func TestHostile(t *testing.T) {
 	t.Parallel()
-	e := newEstate(t, testkit.SQLite(t))
-	resttest.Hostile{
+	newEstate(t, testkit.SQLite(t)).hostile().Run(t)
+}
+
+// A06 and A15, for every operation.
+func TestStrict(t *testing.T) {
+	t.Parallel()
+	h := newEstate(t, testkit.SQLite(t)).hostile()
+	t.Run("fields", h.Fields)
+	t.Run("paths", h.Paths)
+}
+
+func (e *estate) hostile() resttest.Hostile {
+	return resttest.Hostile{
 		Door: e.door, Known: e.known,
 		Tolerate: func(status int, code string) bool {
 			return code == "MCP_SERVICE_ERROR" || status == 503 && code == "SERVICE_UNAVAILABLE"
@@ -77,5 +88,5 @@ func TestHostile(t *testing.T) {
 			}
 			return e.Start(e.owner.User, e.owner.Organization.ID).Token
 		},
-	}.Run(t)
+	}
 }

@@ -11,5 +11,9 @@
 // that are not of the door's form or not documented, and rejected values that
 // come back. HEADGATE_HOSTILE says how many inputs each operation gets.
 //
-// Both know the door alone; the services behind it are their callers'.
+// Hostile's Fields and Paths walk instead of guessing: every body with a field
+// that its schema does not have, every path parameter with what leads elsewhere
+// in careless hands.
+//
+// All know the door alone; the services behind it are their callers'.
 package resttest
