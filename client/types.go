@@ -1273,10 +1273,12 @@ type ProfileData struct {
 type ProgramRow struct {
 	Calls      int64      `json:"calls"`          // Under way.
 	Code       string     `json:"code,omitempty"` // Why the last start failed.
+	CpuMs      int64      `json:"cpuMs"`          // Processor time of the running process and its descendants.
 	EndsInARow int64      `json:"endsInARow"`     // That nobody asked for.
 	Era        string     `json:"era,omitempty"`
 	LastExit   string     `json:"lastExit,omitempty"`
 	Level      string     `json:"level,omitempty"` // The walls around the running process.
+	MemoryMiB  float64    `json:"memoryMiB"`       // Of its processes together, without pages they share with files; looked at once a second.
 	Message    string     `json:"message,omitempty"`
 	NextTry    *time.Time `json:"nextTry"`
 	Revision   string     `json:"revision,omitempty"`

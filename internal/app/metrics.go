@@ -25,6 +25,14 @@ func (a *App) metrics() error {
 		gauge("upstream_servers", "MCP servers that are connected to.", func() float64 { return float64(a.Hub.Stats().Servers) }),
 		gauge("upstream_sessions", "Open sessions with MCP servers of old revisions.", func() float64 { return float64(a.Hub.Stats().Sessions) }),
 		gauge("upstream_streams", "Open streams of notifications from MCP servers.", func() float64 { return float64(a.Hub.Stats().Streams) }),
+		gauge("stdio_programs_running", "Processes of stdio servers that run.", func() float64 { return float64(a.Programs.Stats().Running) }),
+		gauge("stdio_memory_bytes", "Memory of the processes of stdio servers together.", func() float64 { return float64(a.Programs.Stats().Memory) }),
+		gauge("stdio_off", "1 while no stdio server is started because this host gives fewer walls than sandbox-level requires.", func() float64 {
+			if a.Programs.Stats().Off {
+				return 1
+			}
+			return 0
+		}),
 	} {
 		if err := a.Registry.Register(c); err != nil {
 			return err

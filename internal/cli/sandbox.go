@@ -133,6 +133,9 @@ func programs(list []client.ProgramRow) (pairs [][2]string) {
 			state += ", next try " + moment(*p.NextTry)
 		}
 		pairs = append(pairs, [2]string{name, state}, [2]string{"  speaks", p.Revision}, [2]string{"  walls", wallsIn(p.Level, p.Walls)})
+		if p.MemoryMiB > 0 {
+			pairs = append(pairs, [2]string{"  takes", fmt.Sprintf("%.1f MiB, %s of processor time", p.MemoryMiB, time.Duration(p.CpuMs)*time.Millisecond)})
+		}
 		if p.Starts > 0 {
 			pairs = append(pairs, [2]string{"  starts", fmt.Sprintf("%d; half within %d ms, 95 %% within %d ms; walls and exec %.1f ms", p.Starts, p.StartP50Ms, p.StartP95Ms, p.SpawnMs)})
 		}

@@ -133,6 +133,19 @@ func (l *Launcher) Attest(ctx context.Context) (Report, error) {
 	return report, nil
 }
 
+// Known returns what Attest found last, without trying or waiting for
+// anything; false before the first time and while it is trying.
+func (l *Launcher) Known() (Report, bool) {
+	if !l.attested.TryLock() {
+		return Report{}, false
+	}
+	defer l.attested.Unlock()
+	if l.report == nil {
+		return Report{}, false
+	}
+	return *l.report, true
+}
+
 // Running returns the processes that run.
 func (l *Launcher) Running() []*Process {
 	l.mu.Lock()

@@ -90,6 +90,7 @@ type Process struct {
 	took    time.Duration
 
 	resident atomic.Int64 // bytes, when it was looked at last
+	spent    atomic.Int64 // processor time, in nanoseconds, then
 
 	mu    sync.Mutex
 	cause *Exit // the first reason we ended it for
@@ -223,6 +224,9 @@ func (p *Process) Took() time.Duration { return p.took }
 // Resident says how much memory the child's processes take together, without
 // pages they share with files: as of the last look, one a second.
 func (p *Process) Resident() int64 { return p.resident.Load() }
+
+// Spent says how much processor time its processes took, as of the last look.
+func (p *Process) Spent() time.Duration { return time.Duration(p.spent.Load()) }
 
 // PID is the process id of the child's init on the host.
 func (p *Process) PID() int { return p.handle.pid() }

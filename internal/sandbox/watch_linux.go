@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	watchEvery   = time.Second
-	idleRounds   = 10     // how many of them an idle child's disk is not looked at
+	watchEvery = time.Second
+	idleRounds = 10 // how many of them an idle child's disk is not looked at
+	// What /proc counts processor time in, on every Linux.
+	ticksPerSecond = 100
+
 	watchedPIDs  = 1024   // more than any Limits.Processes that makes sense
 	watchedFiles = 50_000 // a directory with more counts as too large
 )
@@ -36,6 +39,7 @@ func (w *walled) watch(p *Process) {
 		}
 		used := usageOf(w.PID())
 		p.resident.Store(used.memory)
+		p.spent.Store(used.ticks * int64(time.Second/ticksPerSecond))
 		if used.memory > p.limits.Memory {
 			p.end(Memory, fmt.Sprintf("used %d of %d MiB", used.memory/mib, p.limits.Memory/mib))
 			return

@@ -137,6 +137,8 @@ type programRow struct {
 	Level      string    `json:"level,omitempty" doc:"The walls around the running process."`
 	Walls      []wallRow `json:"walls" doc:"As the kernel reports them for this process."`
 	Calls      int       `json:"calls" doc:"Under way."`
+	MemoryMiB  float64   `json:"memoryMiB" doc:"Of its processes together, without pages they share with files; looked at once a second."`
+	CPUMs      int64     `json:"cpuMs" doc:"Processor time of the running process and its descendants."`
 	Starts     int       `json:"starts"`
 	StartP50Ms int64     `json:"startP50Ms"`
 	StartP95Ms int64     `json:"startP95Ms"`
@@ -305,7 +307,7 @@ func (a *api) programsOf(ctx context.Context, d *catalog.ServerDetail) []program
 	}
 	var list []programRow
 	for _, s := range a.Programs.Status(d.ID) {
-		r := programRow{UserID: s.User, State: string(s.State), Since: rest.At(s.Since), Era: s.Era, Revision: s.Revision, Calls: s.Calls, Starts: s.Starts,
+		r := programRow{UserID: s.User, State: string(s.State), Since: rest.At(s.Since), Era: s.Era, Revision: s.Revision, Calls: s.Calls, Starts: s.Starts, MemoryMiB: float64(s.Memory) / (1 << 20), CPUMs: s.Spent.Milliseconds(),
 			StartP50Ms: s.StartP50.Milliseconds(), StartP95Ms: s.StartP95.Milliseconds(), SpawnMs: s.Spawn.Seconds() * 1000, Ends: s.Streak, NextTry: rest.At(s.NextTry)}
 		if s.Report != nil {
 			r.Level, r.Walls = s.Report.Level.String(), wallsOf(*s.Report)

@@ -28,6 +28,8 @@ type Status struct {
 	Report   *sandbox.Report // walls of the running child
 	Calls    int             // under way
 	Sessions int
+	Memory   int64         // bytes its processes take, as of a moment ago
+	Spent    time.Duration // processor time of the running child
 
 	Starts   int
 	StartP50 time.Duration // from the wish to the end of the handshake
@@ -71,6 +73,7 @@ func (p *program) status() Status {
 	if c != nil {
 		report := c.proc.Attest()
 		s.Report = &report
+		s.Memory, s.Spent = c.proc.Resident(), c.proc.Spent()
 		c.mu.Lock()
 		s.Calls = len(c.calls)
 		c.mu.Unlock()
@@ -105,7 +108,11 @@ func (h *Host) Logs(server, user string) []sandbox.LogLine {
 }
 
 // Stats counts what the host keeps.
-type Stats struct{ Programs, Running, Sessions int }
+type Stats struct {
+	Programs, Running, Sessions int
+	Memory                      int64 // bytes of all children together
+	Off                         bool  // this host was found to give fewer walls than are required
+}
 
 // Stats returns how much the host keeps.
 func (h *Host) Stats() (s Stats) {
@@ -115,8 +122,12 @@ func (h *Host) Stats() (s Stats) {
 		s.Sessions += len(p.sessions)
 		if p.conn != nil {
 			s.Running++
+			s.Memory += p.conn.proc.Resident()
 		}
 		p.mu.Unlock()
+	}
+	if report, known := h.opts.Launcher.Known(); known && h.opts.Level != sandbox.None {
+		s.Off = report.Check(h.opts.Level) != nil
 	}
 	return s
 }
