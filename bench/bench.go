@@ -17,18 +17,24 @@ import (
 // bench holds what runs and what was measured.
 type bench struct {
 	ctx         context.Context
+	quick       bool
+	some        bool // not every measurement was asked for
 	rounds      int
 	round, warm time.Duration
 
 	dir       string
+	binary    string // Headgate's
 	processes []*process
+	headgates []*headgate // these may be started again
 	upstream  *process
 	targets   []*target
 	full      *headgate // the durable one on SQLite, nil without Headgate
+	off       *headgate // the one that stores nothing
 	stdio     *target   // the same one's server that is a program, once there is one
 	callers   map[*target][]*caller
 
 	results map[key][]sample
+	order   []key                // of the results, as they came
 	values  map[string][]float64 // what is no round of calls
 	cluster *postgres.Cluster    // kept, so that it is not stopped under us
 	notes   []string
@@ -96,33 +102,58 @@ func (b *bench) startHeadgates(root, upstream string) error {
 	if err != nil {
 		return err
 	}
-	if b.full, err = newHeadgate(b.ctx, "headgate", binary, b.dir, upstream, nil, nil); err != nil {
+	b.binary = binary
+	if b.full, err = b.headgate("headgate", nil, nil, upstream); err != nil {
 		return err
 	}
 	b.full.name = durable
-	b.add(b.full.process, &b.full.target)
-	off, err := newHeadgate(b.ctx, "headgate-off", binary, b.dir, upstream, nil, []string{"HEADGATE_BENCH_NO_STORE=1"})
-	if err != nil {
+	b.targets = append(b.targets, &b.full.target)
+	if b.off, err = b.headgate("headgate-off", nil, []string{"HEADGATE_BENCH_NO_STORE=1"}, upstream); err != nil {
 		return err
 	}
-	off.name = noStore
-	b.add(off.process, &off.target)
-	cluster, url, err := durablePostgres(b.ctx, root)
-	if errors.Is(err, postgres.ErrMissing) {
-		b.note("PostgreSQL is not installed: no row for it")
+	b.off.name = noStore
+	b.targets = append(b.targets, &b.off.target)
+	if b.cluster, err = durablePostgres(b.ctx, root); errors.Is(err, postgres.ErrMissing) {
+		b.note("PostgreSQL is not installed: no rows for it")
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	b.cluster = cluster
-	pg, err := newHeadgate(b.ctx, "headgate-pg", binary, b.dir, upstream, []string{"--database", url}, nil)
+	url, err := freshDatabase(b.ctx, b.cluster, "calls")
+	if err != nil {
+		return err
+	}
+	pg, err := b.headgate("headgate-pg", []string{"--database", url}, nil, upstream)
 	if err != nil {
 		return err
 	}
 	pg.name = onPG
-	b.add(pg.process, &pg.target)
+	b.targets = append(b.targets, &pg.target)
 	return nil
+}
+
+// headgate starts a Headgate in front of the upstream, which it knows as bench;
+// "" registers none.
+func (b *bench) headgate(name string, args, env []string, upstream string) (*headgate, error) {
+	h, err := newHeadgate(b.ctx, name, b.binary, b.dir, args, env)
+	if err != nil {
+		return nil, err
+	}
+	b.headgates = append(b.headgates, h)
+	if upstream == "" {
+		return h, nil
+	}
+	return h, h.register(b.ctx, "bench", upstream)
+}
+
+// part starts this program once more as one of its parts.
+func (b *bench) part(name string, args ...string) (*process, string, error) {
+	p, addr, err := self(b.dir, name, args...)
+	if err == nil {
+		b.processes = append(b.processes, p)
+	}
+	return p, addr, err
 }
 
 func (b *bench) add(p *process, t *target) {
@@ -148,8 +179,8 @@ func (b *bench) stop() {
 	for _, callers := range b.callers {
 		closeAll(callers)
 	}
-	if b.full != nil {
-		b.full.process.stop() // it may have been started again
+	for _, h := range b.headgates {
+		h.process.stop()
 	}
 	for _, p := range slices.Backward(b.processes) {
 		p.stop()
@@ -190,14 +221,15 @@ func (b *bench) dismiss(t *target) {
 	delete(b.callers, t)
 }
 
-// arrived asks the upstream how many tools/call it has seen.
-func (b *bench) arrived() (int64, error) {
-	if _, err := b.upstream.in.Write([]byte("\n")); err != nil {
+// ask sends an upstream a command of upstreamCommands and returns the number it
+// answers with.
+func (p *process) ask(command string) (int64, error) {
+	if _, err := p.in.Write([]byte(command + "\n")); err != nil {
 		return 0, err
 	}
-	line, err := b.upstream.out.ReadString('\n')
+	line, err := p.out.ReadString('\n')
 	if err != nil {
-		return 0, b.upstream.failed(err)
+		return 0, p.failed(err)
 	}
 	return strconv.ParseInt(strings.TrimSpace(line), 10, 64)
 }
@@ -205,7 +237,11 @@ func (b *bench) arrived() (int64, error) {
 // sample runs a load once to warm up and once to measure, and checks that the
 // upstream saw each call once.
 func (b *bench) sample(t *target, load func(d time.Duration) sample) (sample, error) {
-	before, err := b.arrived()
+	upstream := t.upstream
+	if upstream == nil {
+		upstream = b.upstream
+	}
+	before, err := upstream.ask(countCalls)
 	if err != nil {
 		return sample{}, err
 	}
@@ -213,7 +249,7 @@ func (b *bench) sample(t *target, load func(d time.Duration) sample) (sample, er
 	cpu := t.process.cpu()
 	s := load(b.round)
 	s.cpu = (t.process.cpu() - cpu).Seconds() * 1000 / max(1, float64(s.calls))
-	after, err := b.arrived()
+	after, err := upstream.ask(countCalls)
 	if more := after - before - int64(warm.calls+s.calls); more > 0 {
 		b.wrong.repeated.Add(more)
 	}

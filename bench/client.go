@@ -64,18 +64,32 @@ type target struct {
 	key     string // the API key, if it wants one
 	tool    string // the name of the echo tool there
 	plain   bool   // it is no MCP server: no session
+	modern  bool   // its callers are of 2026-07-28: no session, more headers
 	process *process
+
+	upstream *process // behind it, if that is not the one of all
 }
 
-// request is the request of all calls of a session; the body comes later.
-func (t *target) request(session string) *http.Request {
+// Revisions callers speak.
+const (
+	legacyRevision = "2025-11-25"
+	modernRevision = "2026-07-28"
+)
+
+// modernMeta is what each request of a modern client holds.
+const modernMeta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"` + modernRevision + `","io.modelcontextprotocol/clientCapabilities":{},` +
+	`"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}`
+
+// request is the request of all calls of a session that ask q; the body comes
+// later.
+func (t *target) request(session string, q question) *http.Request {
 	req := &http.Request{
 		Method: http.MethodPost,
 		URL:    &url.URL{Scheme: "http", Host: t.addr, Path: t.path, RawQuery: t.query},
 		Header: http.Header{
 			"Content-Type":         {"application/json"},
 			"Accept":               {"application/json, text/event-stream"},
-			"Mcp-Protocol-Version": {"2025-11-25"},
+			"Mcp-Protocol-Version": {legacyRevision},
 		},
 	}
 	if t.key != "" {
@@ -83,6 +97,13 @@ func (t *target) request(session string) *http.Request {
 	}
 	if session != "" {
 		req.Header.Set("Mcp-Session-Id", session)
+	}
+	if t.modern {
+		req.Header.Set("Mcp-Protocol-Version", modernRevision)
+		req.Header.Set("Mcp-Method", q.method)
+		if q.name != "" {
+			req.Header.Set("Mcp-Name", q.name)
+		}
 	}
 	return req
 }
@@ -102,10 +123,10 @@ func (t *target) open() (*client, string, error) {
 }
 
 func (t *target) begin(c *client) (string, error) {
-	if t.plain {
+	if t.plain || t.modern {
 		return "", nil
 	}
-	status, head, body, err := c.exchange(t.request(""), []byte(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}`))
+	status, head, body, err := c.exchange(t.request("", question{}), []byte(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"`+legacyRevision+`","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}`))
 	if err != nil {
 		return "", err
 	}
@@ -113,7 +134,7 @@ func (t *target) begin(c *client) (string, error) {
 		return "", fmt.Errorf("status %d: %.300s", status, body)
 	}
 	session := head.Get("Mcp-Session-Id")
-	status, _, body, err = c.exchange(t.request(session), []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
+	status, _, body, err = c.exchange(t.request(session, question{}), []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
 	if err == nil && status/100 != 2 {
 		err = fmt.Errorf("status %d: %.300s", status, body)
 	}

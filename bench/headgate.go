@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	platform "headgate/client"
 	"headgate/internal/db"
 	"headgate/internal/testkit/postgres"
 )
@@ -30,7 +31,9 @@ type firstRun struct {
 	MCPURL string `json:"mcpUrl"`
 	APIKey string `json:"apiKey"`
 
-	OperatorKey string `json:"operatorKey"`
+	OperatorKey   string `json:"operatorKey"`
+	OwnerEmail    string `json:"ownerEmail"`
+	OwnerPassword string `json:"ownerPassword"`
 }
 
 // build compiles the server as users get it.
@@ -44,8 +47,8 @@ func build(ctx context.Context, root, dir string) (string, error) {
 	return binary, nil
 }
 
-// newHeadgate starts a Headgate and registers the upstream with it.
-func newHeadgate(ctx context.Context, name, binary, dir, upstream string, args, env []string) (*headgate, error) {
+// newHeadgate starts a Headgate; its servers are registered later.
+func newHeadgate(ctx context.Context, name, binary, dir string, args, env []string) (*headgate, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -58,7 +61,7 @@ func newHeadgate(ctx context.Context, name, binary, dir, upstream string, args, 
 	if err := h.start(); err != nil {
 		return nil, err
 	}
-	if err := h.introduce(ctx, upstream); err != nil {
+	if err := h.introduce(ctx); err != nil {
 		h.process.stop()
 		return nil, h.process.failed(err)
 	}
@@ -80,10 +83,9 @@ func (h *headgate) start() error {
 	return err
 }
 
-// introduce waits for the end of a first start, reads its credentials and
-// registers the upstream under the name bench.
-func (h *headgate) introduce(ctx context.Context, upstream string) error {
-	if err := until(ctx, 20*time.Second, h.ready); err != nil {
+// introduce waits for the end of a first start and reads its credentials.
+func (h *headgate) introduce(ctx context.Context) error {
+	if err := until(ctx, time.Minute, h.ready); err != nil {
 		return fmt.Errorf("not ready: %w", err)
 	}
 	text, err := os.ReadFile(filepath.Join(h.dir, "data", "first-run.json"))
@@ -99,20 +101,48 @@ func (h *headgate) introduce(ctx context.Context, upstream string) error {
 	}
 	h.path, h.tool = endpoint.Path, "bench_echo"
 	h.key = h.first.APIKey
-	return h.register(ctx, upstream)
+	return nil
 }
 
-// register is the one place that knows how a server is added.
-func (h *headgate) register(ctx context.Context, upstream string) error {
+// register adds the MCP server at an address under a name.
+func (h *headgate) register(ctx context.Context, name, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, h.binary, "server", "add", "bench", "http://"+upstream+"/mcp")
-	cmd.Dir = h.dir
-	cmd.Env = append(os.Environ(), "HEADGATE_URL=http://"+h.addr, "HEADGATE_KEY="+h.first.APIKey)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("headgate server add: %w\n%s", err, out)
+	api, err := platform.New("http://"+h.addr, platform.WithKey(h.first.APIKey))
+	if err != nil {
+		return err
+	}
+	at := "http://" + addr + "/mcp"
+	if _, _, err = api.CreateServer(ctx, platform.CreateServerBody{Slug: name, URL: &at}); err != nil {
+		return fmt.Errorf("register %s: %w", name, err)
 	}
 	return nil
+}
+
+// keys makes more API keys of the owner: some limits are of one key.
+func (h *headgate) keys(ctx context.Context, n int) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	api, err := platform.New("http://" + h.addr)
+	if err != nil {
+		return nil, err
+	}
+	session, _, err := api.Login(ctx, platform.LoginBody{Email: h.first.OwnerEmail, Password: h.first.OwnerPassword})
+	if err != nil {
+		return nil, fmt.Errorf("sign in: %w", err)
+	}
+	if api, err = platform.New("http://"+h.addr, platform.WithToken(session.Token)); err != nil {
+		return nil, err
+	}
+	list := make([]string, n)
+	for i := range list {
+		made, _, err := api.CreateMyKey(ctx, platform.CreateAPIKeyBody{Name: fmt.Sprintf("bench %d", i), Scopes: []string{"mcp:read", "mcp:write"}})
+		if err != nil {
+			return nil, fmt.Errorf("make a key: %w", err)
+		}
+		list[i] = made.APIKey.Key
+	}
+	return list, nil
 }
 
 // ready asks /readyz.
@@ -135,7 +165,7 @@ func (h *headgate) firstCall(ctx context.Context, wrong *tally) (time.Duration, 
 		return 0, err
 	}
 	k := &caller{target: &h.target}
-	if err := until(ctx, 20*time.Second, func() bool { return k.reopen() == nil }); err != nil {
+	if err := until(ctx, time.Minute, func() bool { return k.reopen() == nil }); err != nil {
 		return 0, h.process.failed(fmt.Errorf("no session after a restart: %w", err))
 	}
 	defer closeAll([]*caller{k})
@@ -144,25 +174,25 @@ func (h *headgate) firstCall(ctx context.Context, wrong *tally) (time.Duration, 
 	return time.Since(start), nil
 }
 
-// durablePostgres starts a cluster with fsync on and makes an empty database in
-// it; Headgate migrates it. The cluster lives as long as the one returned is
-// kept: its lock is what tells the watchdog that somebody uses it.
-func durablePostgres(ctx context.Context, root string) (c *postgres.Cluster, url string, err error) {
-	c, err = postgres.Start(ctx, root, postgres.Options{Durable: true, Idle: 2 * time.Second})
-	if err != nil {
-		return nil, "", err
-	}
+// durablePostgres starts a cluster with fsync on. It lives as long as the one
+// returned is kept: its lock is what tells the watchdog that somebody uses it.
+func durablePostgres(ctx context.Context, root string) (*postgres.Cluster, error) {
+	return postgres.Start(ctx, root, postgres.Options{Durable: true, Idle: 2 * time.Second})
+}
+
+// freshDatabase makes an empty database, which Headgate migrates.
+func freshDatabase(ctx context.Context, c *postgres.Cluster, name string) (url string, err error) {
 	admin, err := db.Open(ctx, c.URL("postgres"), db.Options{Connections: 1})
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	defer admin.Close()
-	name := fmt.Sprintf("headgate_bench_%d", os.Getpid())
+	name = fmt.Sprintf("headgate_bench_%s_%d", name, os.Getpid())
 	if _, err := db.Exec(ctx, admin, `DROP DATABASE IF EXISTS `+name+` WITH (FORCE)`); err != nil {
-		return nil, "", err
+		return "", err
 	}
 	_, err = db.Exec(ctx, admin, `CREATE DATABASE `+name)
-	return c, c.URL(name), err
+	return c.URL(name), err
 }
 
 // freeAddr returns a loopback address nobody listens on.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -36,14 +37,24 @@ const (
 // question is what callers ask: a body with blanks for the number, and the
 // check of an answer to it.
 type question struct {
-	body  string
-	check func(k *caller, body []byte) bool
+	method, name string
+	body         string
+	check        func(k *caller, body []byte) bool
+}
+
+// of returns the question as a target's callers ask it.
+func (q question) of(t *target) question {
+	if t.modern {
+		q.body = strings.Replace(q.body, `"params":{`, `"params":{`+modernMeta+`,`, 1)
+	}
+	return q
 }
 
 // echoOf is a call of the echo tool with a text of that size.
 func echoOf(tool string, size int) question {
 	text := blank + strings.Repeat("x", max(0, size-len(blank)))
 	return question{
+		method: "tools/call", name: tool,
 		body: `{"jsonrpc":"2.0","id":` + blank + `,"method":"tools/call","params":{"name":"` + tool + `","arguments":{"text":"` + text + `"}}}`,
 		check: func(k *caller, body []byte) bool {
 			if data, ok := bytes.CutPrefix(body, []byte("event: message\ndata: ")); ok {
@@ -59,7 +70,8 @@ func echoOf(tool string, size int) question {
 // listOf asks for a list or anything else whose answer differs by its id alone.
 func listOf(method string) question {
 	return question{
-		body: `{"jsonrpc":"2.0","id":` + blank + `,"method":"` + method + `"}`,
+		method: method,
+		body:   `{"jsonrpc":"2.0","id":` + blank + `,"method":"` + method + `"}`,
 		check: func(k *caller, body []byte) bool {
 			id := rawmcp.Member(body, "id")
 			if !bytes.Equal(id, k.id) {
@@ -92,7 +104,7 @@ type caller struct {
 // prepare sets what the caller asks.
 func (k *caller) prepare(q question) {
 	k.q, k.seen = q, nil
-	k.request, k.body = k.target.request(k.session), []byte(q.body)
+	k.request, k.body = k.target.request(k.session, q), []byte(q.of(k.target).body)
 	k.blanks = k.blanks[:0]
 	for at := 0; ; at += len(blank) {
 		i := bytes.Index(k.body[at:], []byte(blank))
@@ -142,6 +154,18 @@ func (k *caller) reopen() error {
 		k.prepare(k.q)
 	}
 	return err
+}
+
+// end ends the session and the connection, as a client does that has done its
+// work.
+func (k *caller) end() error {
+	req := k.target.request(k.session, question{})
+	req.Method = http.MethodDelete
+	status, _, body, err := k.client.exchange(req, nil)
+	if err == nil && status/100 != 2 {
+		err = fmt.Errorf("status %d: %.300s", status, body)
+	}
+	return errors.Join(err, k.client.conn.Close())
 }
 
 // closeAll ends the callers' connections.

@@ -23,21 +23,23 @@ func main() {
 			exit(part())
 		}
 	}
-	quick := flag.Bool("quick", false, "fewer and shorter rounds: under a minute, for CI")
+	quick := flag.Bool("quick", false, "fewer and shorter rounds: little more than a minute, for CI")
 	only := flag.String("only", "", "run the measurements whose name matches this regular expression")
+	markdown := flag.Bool("markdown", false, "print the tables as Markdown, as README.md has them")
 	without := flag.Bool("without-headgate", false, "measure only the baselines")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	exit(run(ctx, options{quick: *quick, only: *only, without: *without}))
+	exit(run(ctx, options{quick: *quick, only: *only, without: *without, markdown: *markdown}))
 }
 
 type options struct {
-	quick   bool
-	only    string
-	without bool
+	quick    bool
+	only     string
+	without  bool
+	markdown bool
 }
 
 func exit(err error) {
@@ -55,7 +57,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("-only: %w", err)
 	}
 	b := &bench{
-		ctx: ctx, rounds: 5, round: time.Second, warm: 150 * time.Millisecond,
+		ctx: ctx, quick: o.quick, some: o.only != "" || o.without, rounds: 5, round: time.Second, warm: 150 * time.Millisecond,
 		callers: map[*target][]*caller{}, results: map[key][]sample{}, values: map[string][]float64{},
 	}
 	if o.quick {
@@ -69,15 +71,18 @@ func run(ctx context.Context, o options) error {
 		if !only.MatchString(m.name) {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "%s …\n", m.name)
+		fmt.Fprintf(os.Stderr, "%s …", m.name)
+		start := time.Now()
 		if err := m.run(b); err != nil {
+			fmt.Fprintln(os.Stderr)
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
+		fmt.Fprintf(os.Stderr, " %.1f s\n", time.Since(start).Seconds())
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	b.print(os.Stdout)
+	b.print(os.Stdout, o.markdown)
 	if b.wrong.total() > 0 {
 		return fmt.Errorf("answers were wrong: %s", &b.wrong)
 	}

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// measurement is one question to all targets. A later one (another era, new
-// sessions, a hung server among twenty, idle streams, stdio) is a line here, a
-// function, and its bars in bars.go.
+// measurement is one question to all targets, or to those it is about. A later
+// one is a line here, a function, and its bars in bars.go.
 type measurement struct {
 	name string
 	run  func(b *bench) error
@@ -35,6 +34,13 @@ var measurements = []measurement{
 	{c16SSE, calls(c16SSE, 16, 64, "_sse")},
 	{steady, measureSteady},
 	{lists, measureLists},
+	{newSession, measureSessions},
+	{crossEra, measureEras},
+	{fanLists, measureFanOut},
+	{idleStreams, measureStreams},
+	{keyCheck, measureKeys},
+	{ledgerSQLite, ledger(ledgerSQLite)},
+	{ledgerPG, ledger(ledgerPG)},
 	{stdioCalls, measureStdio},
 	{coldStart, measureColdStart},
 	{wallCost, measureWalls},
@@ -56,6 +62,9 @@ func (b *bench) alternate(name string, targets []*target, one func(t *target) (s
 				return fmt.Errorf("%s: %w", t.name, err)
 			}
 			k := key{name, t.name}
+			if b.results[k] == nil {
+				b.order = append(b.order, k)
+			}
 			b.results[k] = append(b.results[k], s)
 		}
 	}
@@ -190,11 +199,17 @@ func (b *bench) each(measurement, target string, figure func(sample) float64) []
 // share is the median of the rounds' ratios of two targets' rates; 0 when one
 // was not measured.
 func (b *bench) share(measurement, target, of string) float64 {
-	rate := func(s sample) float64 { return s.rate }
-	mine, theirs := b.each(measurement, target, rate), b.each(measurement, of, rate)
+	return b.ratio(measurement, target, of, func(s sample) float64 { return s.rate })
+}
+
+// ratio is the same of any figure.
+func (b *bench) ratio(measurement, target, of string, figure func(sample) float64) float64 {
+	mine, theirs := b.each(measurement, target, figure), b.each(measurement, of, figure)
 	var ratios []float64
 	for i := range min(len(mine), len(theirs)) {
-		ratios = append(ratios, mine[i]/theirs[i])
+		if theirs[i] > 0 {
+			ratios = append(ratios, mine[i]/theirs[i])
+		}
 	}
 	return median(ratios)
 }

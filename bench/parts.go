@@ -25,15 +25,33 @@ var parts = map[string]func() error{"upstream": upstream, "proxy": proxy, "progr
 // listed is how many tools the upstream has.
 const listed = 200
 
-// upstream is the server that everything stands in front of.
+// What an upstream is asked for.
+const (
+	countCalls = ""       // how many tools/call have arrived
+	tellAll    = "notify" // to tell its listeners that its tools have changed: how many there are
+)
+
+// upstream is a server that everything stands in front of. Its arguments are
+// the era it speaks, both when left out, and how many tools it has.
 func upstream() error {
-	s, err := rawmcp.Listen(rawmcp.Options{Tools: listed})
+	o := rawmcp.Options{Tools: listed}
+	if len(os.Args) > 2 {
+		o.Era = map[string]rawmcp.Era{"legacy": rawmcp.Legacy, "modern": rawmcp.Modern}[os.Args[2]]
+	}
+	if len(os.Args) > 3 {
+		o.Tools, _ = strconv.Atoi(os.Args[3])
+	}
+	s, err := rawmcp.Listen(o)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	fmt.Println(s.Addr())
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		if lines.Text() == tellAll {
+			fmt.Println(s.Notify("notifications/tools/list_changed"))
+			continue
+		}
 		fmt.Println(s.Calls())
 	}
 	return nil

@@ -123,6 +123,15 @@ func (p *process) cpu() (total time.Duration) {
 	return total
 }
 
+// ownCPU is the processor time this process itself has used.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // rss returns the resident memory in MiB.
 func (p *process) rss() (total float64) {
 	for _, pid := range p.pids() {
