@@ -37,10 +37,10 @@ type Line struct {
 	CreatedAt     time.Time
 }
 
-var writeLine = db.Prepare(`INSERT INTO calls (organization_id, id, account_id, personal_account, workspace_id, server_id, service_id, principal, user_id,
+var writeLine = db.PrepareInsert(`INSERT INTO calls (organization_id, id, account_id, personal_account, workspace_id, server_id, service_id, principal, user_id,
 	door, operation, name, success, status_code, error_code, is_backend_error, credits_cost, credits_charged, cost_micros, duration_us,
-	request_bytes, response_bytes, ip, user_agent, created_at)
-	VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25)`)
+	request_bytes, response_bytes, ip, user_agent, created_at)`,
+	`($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25)`)
 
 // Append writes a line in the group writer's transaction.
 func Append(f *db.Fast, l *Line) error {
@@ -48,7 +48,7 @@ func Append(f *db.Fast, l *Line) error {
 	if l.Personal {
 		personal = l.Account
 	}
-	err := f.Queue(writeLine, 1, l.Organization, l.ID[:], db.Null(l.Account), personal, db.Null(l.Workspace), db.Null(l.Server), db.Null(l.Service),
+	err := f.Insert(writeLine, l.Organization, l.ID[:], db.Null(l.Account), personal, db.Null(l.Workspace), db.Null(l.Server), db.Null(l.Service),
 		l.Principal, db.Null(l.User), l.Door, l.Operation, l.Name, l.Success, int64(l.StatusCode), db.Null(l.ErrorCode), l.BackendError,
 		l.Cost, l.Charged, l.CostMicros, l.Duration.Microseconds(), int64(l.RequestBytes), int64(l.ResponseBytes), db.Null(l.IP), db.Null(l.UserAgent), l.CreatedAt.UnixMilli())
 	if err != nil {

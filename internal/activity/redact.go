@@ -11,6 +11,15 @@ const mask = `"[redacted]"`
 // when it holds one of them, ignoring case, '_' and '-'.
 var secretWords = []string{"password", "passwd", "secret", "token", "apikey", "authorization", "credential", "privatekey", "cookie", "passphrase", "sessionid"}
 
+// secretsBy holds the words by their first letter: every name of every body is
+// looked at.
+var secretsBy = func() (by [256][][]byte) {
+	for _, w := range secretWords {
+		by[w[0]] = append(by[w[0]], []byte(w))
+	}
+	return by
+}()
+
 // Marks of credentials: our own keys end their prefix with '_'.
 var (
 	keyMarks    = [][]byte{[]byte("mcp_"), []byte("sk_"), []byte("ok_"), []byte("wk_"), []byte("op_"), []byte("pk_"), []byte("live_"), []byte("test_")}
@@ -95,9 +104,11 @@ func (r *redactor) secret(quoted []byte) bool {
 	if bytes.HasSuffix(small[:n], []byte("progresstoken")) {
 		return false // MCP's own, no secret
 	}
-	for _, w := range secretWords {
-		if bytes.Contains(small[:n], []byte(w)) {
-			return true
+	for i, c := range small[:n] {
+		for _, w := range secretsBy[c] {
+			if bytes.HasPrefix(small[i:n], w) {
+				return true
+			}
 		}
 	}
 	return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -159,6 +160,8 @@ func (c *Committer) finish(e *entry) error {
 
 // lead commits one group, which holds mine, and passes the lead on.
 func (c *Committer) lead(mine *entry) {
+	// Whoever is about to commit comes along; where nobody is, this is nothing.
+	runtime.Gosched()
 	c.mu.Lock()
 	n := min(len(c.queue), maxGroup)
 	group := append(make([]*entry, 0, n), c.queue[:n]...)

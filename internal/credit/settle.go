@@ -26,7 +26,7 @@ type Settlement struct {
 var (
 	readAccount = db.Prepare(`SELECT monthly, purchased, seq FROM accounts WHERE id = $1`)
 	lockAccount = db.Prepare(`SELECT monthly, purchased, seq FROM accounts WHERE id = $1 FOR UPDATE`)
-	writeEntry  = db.Prepare(`INSERT INTO entries (account_id, seq, type, amount, monthly_amount, balance_before, balance_after, reference_type, call_id, service_id, price, created_by, created_at) VALUES ($1,$2,'usage',$3,$4,$5,$6,'tool_call',$7,$8,$9,$10,$11)`)
+	writeEntry  = db.PrepareInsert(`INSERT INTO entries (account_id, seq, type, amount, monthly_amount, balance_before, balance_after, reference_type, call_id, service_id, price, created_by, created_at)`, `($1,$2,'usage',$3,$4,$5,$6,'tool_call',$7,$8,$9,$10,$11)`)
 	moveAccount = db.Prepare(`UPDATE accounts SET monthly = $2, purchased = $3, seq = $4, leased = leased - $5, total_used = total_used + $5, total_calls = total_calls + $6 WHERE id = $1`)
 	// A replica that was away for longer than its lease settles from what nobody
 	// has leased; when that is not enough, the account's CHECK refuses. The
@@ -98,7 +98,7 @@ func (s *Service) settleAccount(f *db.Fast, group []*Settlement) error {
 		}
 		m := min(monthly, st.Charge)
 		monthly, purchased, seq, taken = monthly-m, purchased-(st.Charge-m), seq+1, taken+st.Charge
-		if err := f.Queue(writeEntry, 1, account, seq, -st.Charge, -m, before, before-st.Charge, st.CallID[:], db.Null(st.Service), st.Price, db.Null(st.By), st.At.UnixMilli()); err != nil {
+		if err := f.Insert(writeEntry, account, seq, -st.Charge, -m, before, before-st.Charge, st.CallID[:], db.Null(st.Service), st.Price, db.Null(st.By), st.At.UnixMilli()); err != nil {
 			return fmt.Errorf("settle: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -109,6 +110,9 @@ func TestTx(t *testing.T) {
 
 var (
 	fastInsert = db.Prepare(insert)
+	fastRow    = db.PrepareInsert(`INSERT INTO counters (name, value)`, `($1, $2)`)
+	fastRows   = db.Prepare(`SELECT name FROM counters WHERE name LIKE 'row-%'`)
+	fastTouch  = db.Prepare(`UPDATE counters SET value = value * 3 WHERE name LIKE 'row-%'`)
 	fastRead   = db.Prepare(`SELECT name, value FROM counters ORDER BY name`)
 	fastUpdate = db.Prepare(`UPDATE counters SET value = value + 1 WHERE name = $1`)
 )
@@ -140,6 +144,55 @@ func TestFast(t *testing.T) {
 				}), f.Queue(fastUpdate, 1, "a"))
 			}))
 			testkit.Equal(t, names, []string{"a"})
+		})
+		t.Run("rows of an insert are there before whatever follows, however many they are", func(t *testing.T) {
+			for _, n := range []int{0, 1, 15, 16, 17, 47} {
+				seen := 0
+				add := func(f *db.Fast) (errs error) {
+					for i := range n {
+						errs = errors.Join(errs, f.Insert(fastRow, fmt.Sprintf("row-%02d", i), int64(i)))
+					}
+					return errs
+				}
+				testkit.Must0(t, s.Fast(ctx, func(f *db.Fast) error {
+					err := errors.Join(add(f), f.Queue(fastTouch, int64(n)))
+					if s.Engine() == db.SQLite { // PostgreSQL sends its writes at the end
+						err = errors.Join(err, f.Each(fastRows, func([]driver.Value) error { seen++; return nil }))
+					}
+					return err
+				}))
+				if s.Engine() == db.SQLite && seen != n {
+					t.Fatalf("%d of %d rows before the transaction's end", seen, n)
+				}
+				got := testkit.Must(db.Value[int64](ctx, s, `SELECT COALESCE(SUM(value), 0) FROM counters WHERE name LIKE 'row-%'`))(t)
+				if want := int64(n * (n - 1) / 2 * 3); got != want {
+					t.Fatalf("%d rows sum to %d, want %d", n, got, want)
+				}
+				testkit.Must(db.Exec(ctx, s, `DELETE FROM counters WHERE name LIKE 'row-%'`))(t)
+			}
+		})
+		t.Run("a row that is refused rolls back all, and none of them comes later", func(t *testing.T) {
+			for _, twin := range []int{3, 15, 20, 40} {
+				err := s.Fast(ctx, func(f *db.Fast) error {
+					for i := range 41 {
+						name := fmt.Sprintf("row-%02d", i)
+						if i == twin {
+							name = "a"
+						}
+						if err := f.Insert(fastRow, name, int64(i)); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if !errors.Is(err, db.ErrDuplicate) {
+					t.Fatalf("got %v", err)
+				}
+				testkit.Must0(t, s.Fast(ctx, func(f *db.Fast) error { return f.Queue(fastTouch, 0) }))
+				if n := counters(t, s); n != 1 {
+					t.Fatalf("%d rows", n)
+				}
+			}
 		})
 		t.Run("it and ordinary transactions take turns", func(t *testing.T) {
 			var wg sync.WaitGroup

@@ -81,6 +81,9 @@ func (s *Store) Fast(ctx context.Context, fn func(f *Fast) error) error {
 func (f *Fast) Each(st *Stmt, row func(v []driver.Value) error, args ...any) error {
 	f.store.queries.Add(1)
 	if f.lite != nil {
+		if err := f.lite.flush(f.ctx); err != nil {
+			return err
+		}
 		return f.lite.each(f.ctx, st, row, args)
 	}
 	if !f.begun {
@@ -132,11 +135,10 @@ func eachRow(rows pgx.Rows, row func(v []driver.Value) error) error {
 func (f *Fast) Queue(st *Stmt, want int64, args ...any) error {
 	f.store.queries.Add(1)
 	if f.lite != nil {
-		n, err := f.lite.exec(f.ctx, st, args)
-		if err == nil && want >= 0 && n != want {
-			err = ErrGuard
+		if err := f.lite.flush(f.ctx); err != nil {
+			return err
 		}
-		return err
+		return f.lite.expect(f.ctx, st, want, args)
 	}
 	f.batch.Queue(st.text, args...)
 	f.wants = append(f.wants, want)
@@ -149,8 +151,12 @@ func (f *Fast) runSQLite(fn func(f *Fast) error) error {
 	}
 	err := fn(f)
 	if err == nil {
+		err = f.lite.flush(f.ctx)
+	}
+	if err == nil {
 		_, err = f.lite.exec(f.ctx, stmtCommit, nil)
 	}
+	f.lite.forget()
 	if err != nil {
 		if _, rerr := f.lite.exec(context.WithoutCancel(f.ctx), stmtRollback, nil); rerr != nil {
 			f.lite.drop()
@@ -214,6 +220,9 @@ type liteConn struct {
 	dc    driver.Conn
 	stmts map[*Stmt]driver.Stmt
 	args  []driver.NamedValue
+
+	insert *Insert // whose rows wait
+	rows   []any
 }
 
 func (c *liteConn) stmt(ctx context.Context, st *Stmt) (driver.Stmt, error) {
