@@ -132,11 +132,7 @@ func (a *App) doors(context.Context) (err error) {
 		Limiter: a.Limiter, Sealer: a.Keys, Acting: a.acting(), Now: a.Now, Log: a.Log})
 	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}, {Prefix: "/v1", Handler: a.Platform}, {Prefix: "/api/mcp", Handler: a.Account},
 		{Prefix: "/api/v1", Handler: a.Diagnostics}, {Prefix: "/api/web", Handler: keyRoutes}}
-	manage, err := a.manageDoor()
-	if err != nil {
-		return err
-	}
-	routes = append(routes, manage)
+	routes = append(routes, a.manageDoor())
 	pages := web.Handler()
 	for _, p := range web.Paths {
 		routes = append(routes, server.Route{Prefix: p, Handler: pages, OwnHeaders: true})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -149,6 +150,39 @@ func TestFirstStart(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	})
+}
+
+// TestFirstStartsAtOnce lets three with keys of their own begin on one empty
+// PostgreSQL. What one seals another could not open, so one goes on.
+func TestFirstStartsAtOnce(t *testing.T) {
+	url := testkit.PostgresURL(t)
+	var all [3]*settings.Settings
+	for i := range all {
+		all[i] = load(t, filepath.Join(t.TempDir(), "data"), map[string]string{"database": url})
+	}
+	var errs [len(all)]error
+	var wg sync.WaitGroup
+	for i, s := range all {
+		wg.Go(func() {
+			a, err := app.Open(t.Context(), s, "test", slog.New(slog.DiscardHandler))
+			if err == nil {
+				err = a.Close()
+			}
+			errs[i] = err
+		})
+	}
+	wg.Wait()
+	went := 0
+	for _, err := range errs {
+		if err == nil {
+			went++
+		} else if !strings.Contains(err.Error(), "keys file") {
+			t.Error(err)
+		}
+	}
+	if went != 1 {
+		t.Errorf("%d went on: %v", went, errs)
+	}
 }
 
 // TestStartText reads what a person sees on the terminal, first and second time.

@@ -111,10 +111,10 @@ func (a *App) recoverManage(ctx context.Context) error {
 
 // manageDoor is the Management MCP. Every operation of the Platform API is
 // registered by now.
-func (a *App) manageDoor() (server.Route, error) {
-	h, err := managemcp.New(managemcp.Options{Door: a.Platform, Credentials: credentials(), Authenticate: a.authenticate, Version: a.serverVersion(),
+func (a *App) manageDoor() server.Route {
+	h := managemcp.New(managemcp.Options{Door: a.Platform, Credentials: credentials(), Authenticate: a.authenticate, Version: a.serverVersion(),
 		Allow: a.allowManage, Single: a.oneOrganization, Slug: a.slugOf, HostSlug: a.slugOfHost})
-	return server.Route{Prefix: managemcp.Base, Handler: h}, err
+	return server.Route{Prefix: managemcp.Base, Handler: h}
 }
 
 // allowManage counts what an agent asks this door in a bucket of its own: the
@@ -128,7 +128,7 @@ func (a *App) allowManage(ctx context.Context, by *access.Principal) error {
 }
 
 func (a *App) oneOrganization(ctx context.Context) (bool, error) {
-	n, err := db.Value[int64](ctx, a.Store, `SELECT COUNT(*) FROM (SELECT id FROM organizations WHERE removed_at IS NULL LIMIT 2) AS some`)
+	n, err := db.Value[int64](ctx, a.Store, `SELECT COUNT(*) FROM (SELECT id FROM organizations WHERE removed_at IS NULL LIMIT 2) AS first_two`)
 	return n == 1, err
 }
 

@@ -60,24 +60,25 @@ type Handler struct {
 	tickets        sync.Map // ticket to session
 }
 
-// New returns the door. It fails when a tool does not fit the Platform API.
-func New(o Options) (*Handler, error) {
+// New returns the door. A server's tools are made by its first request: they
+// hold on to the Platform API's document, which nobody may ever ask for.
+func New(o Options) *Handler {
 	h := &Handler{Options: o}
-	management, err := newRegistry(o.Door, management, "headgate-management", o.Version, h.find)
-	if err != nil {
-		return nil, err
-	}
-	management.extras(h.find)
-	self, err := newRegistry(o.Door, ownWorkspace, "headgate-workspace", o.Version, h.find)
-	if err != nil {
-		return nil, err
-	}
-	serve := func(g *registry) http.Handler {
-		return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return g.server },
+	serve := func(specs []spec, name string, more func(*registry, finder)) http.Handler {
+		server := sync.OnceValue(func() *mcp.Server {
+			g, err := newRegistry(o.Door, specs, name, o.Version, h.find)
+			if err != nil {
+				panic(err) // a tool does not fit the Platform API: found by any test
+			}
+			more(g, h.find)
+			return g.server
+		})
+		return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server() },
 			&mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true, DisableLocalhostProtection: true, PropagateRequestCancellation: true})
 	}
-	h.own, h.workspace = serve(management), serve(self)
-	return h, nil
+	h.own = serve(management, "headgate-management", (*registry).extras)
+	h.workspace = serve(ownWorkspace, "headgate-workspace", func(*registry, finder) {})
+	return h
 }
 
 // find returns the session of the request that a tool runs for.

@@ -18,19 +18,24 @@ import (
 
 const metaKey = "operation"
 
-// describe makes huma's operation: guards and failures as the document shows
-// them. The limits are ours, so huma's own are off.
-func (d *Door) describe(o *operation) huma.Operation {
-	hop := huma.Operation{
-		Method: o.Method, Path: o.Path, OperationID: o.ID, Summary: o.Summary, Description: o.Detail, Tags: o.Tags,
-		DefaultStatus: o.Status, MaxBodyBytes: -1, BodyReadTimeout: -1,
-		Metadata:   map[string]any{metaKey: o},
-		Responses:  map[string]*huma.Response{},
-		Extensions: map[string]any{},
-		Security:   []map[string][]string{},
+// plain makes huma's operation as it serves it: what it takes, in no document.
+// The limits are ours, so huma's own are off.
+func (o *operation) plain() huma.Operation {
+	return huma.Operation{
+		Method: o.Method, Path: o.Path, OperationID: o.ID, DefaultStatus: o.Status, MaxBodyBytes: -1, BodyReadTimeout: -1, Hidden: true,
+		Metadata: map[string]any{metaKey: o},
 	}
-	for status, response := range d.failures(o) {
-		hop.Responses[status] = response
+}
+
+// describe makes it as the document shows it, with guards, answers and
+// failures, whose schemas go into the registry.
+func (d *Door) describe(o *operation, schemas huma.Registry) huma.Operation {
+	hop := o.plain()
+	hop.Hidden, hop.Summary, hop.Description, hop.Tags = false, o.Summary, o.Detail, o.Tags
+	hop.Extensions, hop.Security = map[string]any{}, []map[string][]string{}
+	hop.Responses = d.failures(o, schemas)
+	if o.out != reflect.TypeFor[None]() {
+		hop.Responses[strconv.Itoa(o.Status)] = o.success(schemas)
 	}
 	if !o.Public {
 		for _, name := range slices.Sorted(maps.Keys(d.cfg.Credentials.schemes())) {
@@ -57,6 +62,46 @@ func (d *Door) describe(o *operation) huma.Operation {
 	return hop
 }
 
+// success describes the answer.
+func (o *operation) success(schemas huma.Registry) *huma.Response {
+	content := map[string]*huma.MediaType{}
+	switch o.streams {
+	case "":
+		content["application/json"] = &huma.MediaType{Schema: schemas.Schema(reflect.PointerTo(o.out), true, "")}
+	case "application/json":
+		content[o.streams] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeObject}}
+	default:
+		content[o.streams] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+	}
+	return &huma.Response{Description: http.StatusText(o.Status), Content: content}
+}
+
+// scribe is the adapter of an API that serves nothing.
+type scribe struct{}
+
+func (scribe) Handle(*huma.Operation, func(huma.Context))   {}
+func (scribe) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+// describeAll makes the document: every operation is registered once more, with
+// all that is said of it.
+func (d *Door) describeAll() *huma.OpenAPI {
+	api := d.newAPI(scribe{})
+	doc := api.OpenAPI()
+	for _, o := range d.ops {
+		o.register(api, d.describe(o, doc.Components.Schemas))
+		hop := itemOperations(doc.Paths[o.Path])[o.Method]
+		for _, status := range o.Statuses {
+			same := *hop.Responses[strconv.Itoa(o.Status)]
+			same.Description = http.StatusText(status)
+			hop.Responses[strconv.Itoa(status)] = &same
+		}
+		if o.takesBody && hop.RequestBody != nil {
+			hop.RequestBody.Required = o.bodyNeed
+		}
+	}
+	return doc
+}
+
 // raises lists the kinds of faults an operation may answer.
 func (o *operation) raises() []fault.Kind {
 	kinds := []fault.Kind{fault.Internal, fault.Throttled, fault.Unavailable, fault.Invalid}
@@ -78,7 +123,7 @@ func (o *operation) raises() []fault.Kind {
 }
 
 // failures describes them by status, with the door's words.
-func (d *Door) failures(o *operation) map[string]*huma.Response {
+func (d *Door) failures(o *operation, schemas huma.Registry) map[string]*huma.Response {
 	words := map[int][]string{}
 	bodies := map[int]any{}
 	note := func(f *fault.Error) {
@@ -99,7 +144,7 @@ func (d *Door) failures(o *operation) map[string]*huma.Response {
 	}
 	responses := map[string]*huma.Response{}
 	for status, body := range bodies {
-		schema := d.api.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(body), true, "")
+		schema := schemas.Schema(reflect.TypeOf(body), true, "")
 		responses[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status) + ": " + strings.Join(words[status], ", "),
 			Content:     map[string]*huma.MediaType{"application/json": {Schema: schema}},
@@ -110,12 +155,7 @@ func (d *Door) failures(o *operation) map[string]*huma.Response {
 
 // finish reads back what huma found out about the body.
 func (d *Door) finish(o *operation) {
-	hop := d.documented(o.Op)
-	for _, status := range o.Statuses {
-		same := *hop.Responses[strconv.Itoa(o.Status)]
-		same.Description = http.StatusText(status)
-		hop.Responses[strconv.Itoa(status)] = &same
-	}
+	hop := o.served
 	if !o.takesBody || hop.RequestBody == nil {
 		return
 	}
@@ -132,17 +172,9 @@ func (d *Door) finish(o *operation) {
 	hop.RequestBody.Required = o.bodyNeed
 }
 
-func (d *Door) documentStream(o *operation, contentType string) {
-	schema := &huma.Schema{Type: huma.TypeString}
-	if contentType == "application/json" {
-		schema.Type = huma.TypeObject
-	}
-	d.documented(o.Op).Responses[strconv.Itoa(o.Status)].Content = map[string]*huma.MediaType{contentType: {Schema: schema}}
-}
-
 // documented returns the document's entry for an operation, or nil.
 func (d *Door) documented(op Op) *huma.Operation {
-	item := d.api.OpenAPI().Paths[op.Path]
+	item := d.book().Paths[op.Path]
 	if item == nil {
 		return nil
 	}
@@ -159,8 +191,8 @@ func itemOperations(item *huma.PathItem) map[string]*huma.Operation {
 }
 
 // OpenAPI returns the door's document as huma holds it, for tools that walk
-// its schemas.
-func (d *Door) OpenAPI() *huma.OpenAPI { return d.api.OpenAPI() }
+// its schemas. It is made by the first call, and kept.
+func (d *Door) OpenAPI() *huma.OpenAPI { return d.book() }
 
 // Document returns the OpenAPI 3.1 text served at {base}/openapi.json. The
 // first call fixes it.
@@ -177,7 +209,7 @@ func (d *Door) Check() error {
 			errs = append(errs, fmt.Errorf("%s %s (%s) is served but not documented", o.Method, o.Path, o.ID))
 		}
 	}
-	for path, item := range d.api.OpenAPI().Paths {
+	for path, item := range d.book().Paths {
 		for method := range itemOperations(item) {
 			if !known[method+" "+path] {
 				errs = append(errs, fmt.Errorf("%s %s is documented but not served", method, path))

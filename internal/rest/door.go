@@ -67,8 +67,9 @@ type Quota struct {
 type Door struct {
 	cfg      Config
 	mux      *http.ServeMux
-	api      huma.API
+	api      huma.API // serves: it knows what operations take, and nothing else
 	ops      []*operation
+	book     func() *huma.OpenAPI // the document, made when it is first asked for
 	document func() ([]byte, error)
 }
 
@@ -82,22 +83,27 @@ func New(cfg Config) *Door {
 		cfg.Timeout = time.Minute
 	}
 	d := &Door{cfg: cfg, mux: http.NewServeMux()}
+	d.api = d.newAPI(adapter{d})
+	d.book = sync.OnceValue(d.describeAll)
+	d.document = sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(d.book(), "", "  ") })
+	d.mux.HandleFunc("GET "+cfg.Base+"/openapi.json", d.serveDocument)
+	return d
+}
+
+func (d *Door) newAPI(a huma.Adapter) huma.API {
 	format := huma.Format{Marshal: writeRendered, Unmarshal: json.Unmarshal}
-	d.api = huma.NewAPI(huma.Config{
+	return huma.NewAPI(huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI:    "3.1.0",
-			Info:       &huma.Info{Title: cfg.Title, Version: cfg.Version, Description: cfg.Detail},
-			Servers:    []*huma.Server{{URL: cfg.Base}},
-			Components: &huma.Components{SecuritySchemes: cfg.Credentials.schemes()},
+			Info:       &huma.Info{Title: d.cfg.Title, Version: d.cfg.Version, Description: d.cfg.Detail},
+			Servers:    []*huma.Server{{URL: d.cfg.Base}},
+			Components: &huma.Components{SecuritySchemes: d.cfg.Credentials.schemes()},
 		},
 		Formats:                      map[string]huma.Format{"application/json": format},
 		DefaultFormat:                "application/json",
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{d.transform},
-	}, adapter{d})
-	d.document = sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(d.api.OpenAPI(), "", "  ") })
-	d.mux.HandleFunc("GET "+cfg.Base+"/openapi.json", d.serveDocument)
-	return d
+	}, a)
 }
 
 // Base returns the path the door lives at.
@@ -175,6 +181,7 @@ type adapter struct{ door *Door }
 
 func (a adapter) Handle(hop *huma.Operation, next func(huma.Context)) {
 	o := hop.Metadata[metaKey].(*operation)
+	o.served = hop
 	a.door.mux.HandleFunc(o.Method+" "+o.pattern, func(w http.ResponseWriter, r *http.Request) {
 		a.door.serve(o, claim(w), r, func(w http.ResponseWriter, r *http.Request) {
 			next(humago.NewContext(hop, r, w))

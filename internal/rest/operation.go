@@ -56,11 +56,19 @@ type operation struct {
 	bodyNeed  bool   // that has required fields
 	rawType   string // the content type of a RawBody
 	stream    bool
+	streams   string       // the content type of a stream
+	out       reflect.Type // what success answers
+
+	served   *huma.Operation // as huma serves it
+	register func(huma.API, huma.Operation)
 }
 
-type output[O any] struct {
+// output is what every handler gives huma. Its body is of no type that huma
+// knows: the schemas of answers are for the document alone, and most of what
+// one takes in memory.
+type output struct {
 	Status int
-	Body   *O
+	Body   any
 }
 
 // Handle registers an operation. I is a struct of path, query and header
@@ -77,7 +85,7 @@ func Handle[I, O any](d *Door, op Op, handler func(context.Context, *I) (*O, err
 		})
 		return
 	}
-	register(d, o, func(ctx context.Context, in *I) (*output[O], error) {
+	register(d, o, func(ctx context.Context, in *I) (*output, error) {
 		out, err := handler(ctx, in)
 		if err != nil {
 			return nil, err
@@ -90,7 +98,7 @@ func Handle[I, O any](d *Door, op Op, handler func(context.Context, *I) (*O, err
 		if st := stateOf(ctx); st.status != 0 {
 			status = st.status
 		}
-		return &output[O]{status, out}, nil
+		return &output{status, out}, nil
 	})
 }
 
@@ -102,7 +110,7 @@ type streamed struct{ Body func(huma.Context) }
 // request.Draining says so.
 func Stream[I any](d *Door, op Op, contentType string, handler func(context.Context, *I) (func(http.ResponseWriter), error)) {
 	o := d.prepare(op, reflect.TypeFor[I](), reflect.TypeFor[streamed]())
-	o.stream = true
+	o.stream, o.streams = true, contentType
 	register(d, o, func(ctx context.Context, in *I) (*streamed, error) {
 		write, err := handler(ctx, in)
 		if err != nil {
@@ -113,7 +121,6 @@ func Stream[I any](d *Door, op Op, contentType string, handler func(context.Cont
 			write(c.BodyWriter().(http.ResponseWriter))
 		}}, nil
 	})
-	d.documentStream(o, contentType)
 }
 
 // prepare checks the declaration. Mistakes here are bugs found at start, hence
@@ -152,7 +159,7 @@ func (d *Door) prepare(op Op, in, out reflect.Type) *operation {
 			op.Status = http.StatusNoContent
 		}
 	}
-	o := &operation{Op: op, pattern: d.cfg.Base + op.Path}
+	o := &operation{Op: op, pattern: d.cfg.Base + op.Path, out: out}
 	_, o.takesBody = in.FieldByName("Body")
 	if raw, ok := in.FieldByName("RawBody"); ok {
 		o.rawType = raw.Tag.Get("contentType")
@@ -191,20 +198,22 @@ func unseen(t reflect.Type, seen map[reflect.Type]bool) string {
 
 // register hands the operation to huma, with every error already a failure.
 func register[I, O any](d *Door, o *operation, handler func(context.Context, *I) (*O, error)) {
-	hop := d.describe(o)
-	huma.Register(d.api, hop, func(ctx context.Context, in *I) (*O, error) {
-		st := stateOf(ctx)
-		if waits, err := d.gate(ctx, o, in); err != nil {
-			return nil, d.failure(ctx, err)
-		} else if waits != nil {
-			return nil, &held{waits}
-		}
-		st.ran = true
-		out, err := handler(ctx, in)
-		if err != nil {
-			return nil, d.failure(ctx, err)
-		}
-		return out, nil
-	})
+	o.register = func(api huma.API, hop huma.Operation) {
+		huma.Register(api, hop, func(ctx context.Context, in *I) (*O, error) {
+			st := stateOf(ctx)
+			if waits, err := d.gate(ctx, o, in); err != nil {
+				return nil, d.failure(ctx, err)
+			} else if waits != nil {
+				return nil, &held{waits}
+			}
+			st.ran = true
+			out, err := handler(ctx, in)
+			if err != nil {
+				return nil, d.failure(ctx, err)
+			}
+			return out, nil
+		})
+	}
+	o.register(d.api, o.plain())
 	d.finish(o)
 }
