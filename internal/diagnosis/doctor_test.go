@@ -266,35 +266,81 @@ func TestDoctorKeepsSecrets(t *testing.T) {
 	}
 }
 
+// flood answers without an end, as fast as it can.
+func flood(w http.ResponseWriter, r *http.Request) bool {
+	w.Header().Set("Content-Type", "application/json")
+	for chunk := []byte(strings.Repeat(" ", 64<<10)); r.Context().Err() == nil; {
+		if _, err := w.Write(chunk); err != nil {
+			break
+		}
+	}
+	return true
+}
+
+// heapPeak watches the heap from now on; the function it returns stops that and
+// says by how much it grew at most.
+func heapPeak(t *testing.T) func() int64 {
+	t.Helper()
+	var before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	stop, most := make(chan struct{}), make(chan int64)
+	go func() {
+		peak := int64(0)
+		for tick := time.NewTicker(5 * time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				var now runtime.MemStats
+				runtime.ReadMemStats(&now)
+				peak = max(peak, int64(now.HeapAlloc)-int64(before.HeapAlloc))
+			case <-stop:
+				tick.Stop()
+				most <- peak
+				return
+			}
+		}
+	}()
+	return func() int64 { close(stop); return <-most }
+}
+
 func TestDoctorBounds(t *testing.T) {
 	t.Run("fifty at once end in time and in little memory", func(t *testing.T) {
 		entry := fmt.Sprintf(`{"name":"n","description":%q,"inputSchema":{"type":"object"}}`, strings.Repeat("x", 256<<10))
 		big := newScript(t).Set("tools/list", `{"tools":[`+entry+`]}`)
-		hangs := newScript(t)
-		hangs.All = hang
-		gone := dead(t)
+		hangs, floods := newScript(t), newScript(t)
+		hangs.All, floods.All = hang, flood
+		urls := []string{big.URL, hangs.URL, dead(t), floods.URL}
 		svc := diagnosis.New(diagnosis.Options{Guard: loopback, Patience: 500 * time.Millisecond, Timeout: 3 * time.Second})
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		start := time.Now()
-		var wg sync.WaitGroup
-		for i := range 50 {
-			wg.Go(func() {
-				url := []string{big.URL, hangs.URL, gone}[i%3]
-				if _, err := svc.Examine(context.Background(), url, nil); err != nil {
-					t.Error(err)
-				}
-			})
+		peak := heapPeak(t)
+		statuses := make([]report.Status, 50)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			var wg sync.WaitGroup
+			for i := range statuses {
+				wg.Go(func() {
+					r, err := svc.Examine(context.Background(), urls[i%len(urls)], nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					statuses[i] = r.Status
+				})
+			}
+			wg.Wait()
+		}()
+		select {
+		case <-done:
+		case <-time.After(30 * time.Second): // none of the bad ones ends by itself
+			t.Fatal("a diagnosis has no end")
 		}
-		wg.Wait()
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("took %v", took)
+		if grown := peak(); grown > 256<<20 {
+			t.Errorf("fifty took %d MiB at a time", grown>>20)
 		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 32<<20 {
-			t.Errorf("%d MiB are left", grown>>20)
+		for i, status := range statuses {
+			if well := i%len(urls) == 0; well != (status == report.Ready) {
+				t.Errorf("%s: %s", urls[i%len(urls)], status)
+			}
 		}
 	})
 	t.Run("beyond the slots one waits, and gives up with its caller", func(t *testing.T) {

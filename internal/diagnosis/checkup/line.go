@@ -67,14 +67,15 @@ func (o *odd) note(era mcp.Era, e *mcp.Envelope) {
 
 // answer is one HTTP answer, read as far as the JSON-RPC reply in it.
 type answer struct {
-	status int
-	header http.Header
-	kind   string // json, sse, "" for anything else
-	body   []byte // the reply, else the beginning of what came
-	env    mcp.Envelope
-	reply  bool   // body is a JSON-RPC reply to the request
-	wrong  string // why it is none
-	events int
+	status      int
+	header      http.Header
+	kind        string // json, sse, "" for anything else
+	body        []byte // the reply, else the beginning of what came
+	env         mcp.Envelope
+	reply       bool   // body is a JSON-RPC reply to the request
+	wrong       string // why it is none
+	mislabelled bool   // it would be one, but for its Content-Type
+	events      int
 
 	took, connect, handshake, firstEvent time.Duration
 
@@ -243,6 +244,11 @@ func (a *answer) read(body io.Reader, id []byte, start time.Time, before func())
 	if a.kind == "" {
 		var err error
 		a.body, err = io.ReadAll(io.LimitReader(body, maxNoise))
+		if a.take(a.body, id) {
+			a.reply, a.mislabelled, a.env = false, true, mcp.Envelope{}
+			a.wrong = "It is JSON-RPC, and its Content-Type says otherwise."
+			return err
+		}
 		a.wrong = "The answer is neither JSON nor an event stream."
 		return err
 	}

@@ -118,15 +118,14 @@ func (d *doctor) unknownMethod(ctx context.Context) error {
 	}
 	d.line.step("unknown method", a)
 	switch {
+	case a.mislabelled:
+		d.breach("content-type", report.SevError, "An answer is neither application/json nor text/event-stream.", "Clients do not read it.", "Set Content-Type.")
 	case a.rpcCode() != mcp.CodeMethodNotFound:
 		d.breach("method-not-found", report.SevWarning, "An unknown method is not refused with error -32601.",
 			"Clients find out by that code what a server can do.", "Answer methods you do not know with -32601.")
 	case d.line.era == mcp.Modern && a.status != http.StatusNotFound:
 		d.breach("method-not-found-status", report.SevInfo, fmt.Sprintf("An unknown method is answered with HTTP %d instead of 404.", a.status),
 			"Proxies see success.", "Send 404 with error -32601.")
-	}
-	if a.reply && a.kind == "" {
-		d.breach("content-type", report.SevError, "An answer is neither application/json nor text/event-stream.", "Clients do not read it.", "Set Content-Type.")
 	}
 	if d.line.era == mcp.Modern && a.header.Get(mcp.HeaderSessionID) != "" {
 		d.breach("session-in-modern", report.SevInfo, "A modern answer carries Mcp-Session-Id.", "There are no sessions in 2026-07-28.", "Leave the header out.")

@@ -107,6 +107,8 @@ type Connection struct {
 
 // InitInfo is what the server says of itself.
 type InitInfo struct {
+	_ struct{} `nullable:"true"` // a report may have none
+
 	ProtocolVersion string          `json:"protocolVersion"`
 	Era             string          `json:"era"`
 	ServerInfo      json.RawMessage `json:"serverInfo"`
@@ -117,6 +119,8 @@ type InitInfo struct {
 // Problem is the first thing that went wrong. Codes are those of the
 // Diagnostics API.
 type Problem struct {
+	_ struct{} `nullable:"true"` // a report may have none
+
 	Code    string         `json:"code"`
 	Message string         `json:"message"`
 	Details map[string]any `json:"details,omitempty"`
@@ -132,6 +136,8 @@ const (
 
 // Probe is what a request without any credential met.
 type Probe struct {
+	_ struct{} `nullable:"true"` // a report may have none
+
 	URL             string         `json:"url"`
 	ProtocolVersion string         `json:"protocolVersion"`
 	Status          string         `json:"status"`

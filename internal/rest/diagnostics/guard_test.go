@@ -2,6 +2,8 @@ package diagnostics_test
 
 import (
 	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"headgate/internal/access"
+	"headgate/internal/apikey"
 	"headgate/internal/testkit"
 )
 
@@ -34,6 +37,13 @@ func TestGuardOrder(t *testing.T) {
 	})
 	free("a key that is no key is 401", func() *answer { return h.as(garbage, "GET", me, nil).refused(401, "UNAUTHORIZED") })
 	free("a token that is none is 401", func() *answer { return h.as("e30.e30.x", "GET", me, nil).refused(401, "UNAUTHORIZED") })
+	free("a credential too long is 401, and a body too large 413", func() *answer {
+		h.as("sk_"+strings.Repeat("a", 5000), "GET", me, nil).refused(401, "UNAUTHORIZED")
+		return h.as(h.key, "POST", h.on(h.demo, "/tools"), `{"cursor":"`+strings.Repeat("a", 1<<20)+`"}`).want(413)
+	})
+	free("two credentials that disagree are 400", func() *answer {
+		return h.as(h.key, "GET", me, nil, "X-API-Key: "+garbage).refused(400, "VALIDATION_ERROR")
+	})
 	free("a key in the URL is 400", func() *answer {
 		return h.as("", "GET", me+"?api_key=x", nil).refused(400, "VALIDATION_ERROR")
 	})
@@ -72,6 +82,32 @@ func TestGuardOrder(t *testing.T) {
 	})
 	free("a body that cannot be read is 400", func() *answer {
 		return h.as(h.key, "POST", h.on(h.demo, "/validate"), "[nonsense").refused(400, "VALIDATION_ERROR")
+	})
+	t.Run("a key nobody knows is looked up once, and counts against its address before it may cost another", func(t *testing.T) {
+		h.rest()
+		before := h.Store.Queries()
+		statuses := map[int]int{}
+		const tries = 200
+		for range tries {
+			statuses[h.as(unknownKey(t), "GET", me, nil).Status]++
+		}
+		looked := h.Store.Queries() - before
+		if statuses[401] == 0 || statuses[429] == 0 || statuses[401]+statuses[429] != tries || looked > int64(statuses[401]) {
+			t.Errorf("%v, %d queries", statuses, looked)
+		}
+	})
+	t.Run("then the organization, then the right, then the object", func(t *testing.T) {
+		customer := h.Customer(h.owner, "Suspended")
+		key := h.diagnosticsKey(customer, h.owner.ID)
+		reader := h.diagnosticsKey(h.owner.Organization, h.Member(h.owner.Organization, "reader", access.Viewer).ID)
+		h.now = h.now.Add(time.Hour) // the address may ask again
+		h.as(key, "GET", me, nil).want(200)
+		testkit.Must(h.Tenancy.SuspendOrganization(t.Context(), &access.Principal{Kind: access.OperatorKey, ID: "key_op"}, customer.ID))(t)
+		if a := h.as(key, "POST", "/api/v1/projects/nowhere/servers/none/doctor", "[nonsense"); a.Status < 400 || a.Status == 404 || a.Status == 400 {
+			t.Errorf("the organization comes before body and object: %d %s", a.Status, a.Raw)
+		}
+		h.as(reader, "POST", "/api/v1/projects/nowhere/servers/none/doctor", nil).refused(403, "FORBIDDEN")
+		h.as(h.key, "POST", "/api/v1/projects/nowhere/servers/none/doctor", nil).refused(404, "NOT_FOUND")
 	})
 }
 
@@ -181,4 +217,23 @@ func TestNotFoundAndMethods(t *testing.T) {
 	a := h.as(h.key, "GET", h.on(h.demo, "/doctor"), nil)
 	testkit.Equal(t, []any{a.Status, a.Header.Get("Allow")}, []any{405, "POST"})
 	h.as(h.key, "POST", h.on(h.demo, "/tools"), `{}`, "Content-Type: text/plain").want(http.StatusUnsupportedMediaType)
+}
+
+// unknownKey is a key of the right form that was never made.
+func unknownKey(t *testing.T) string {
+	t.Helper()
+	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	body := []byte("sk_")
+	for range 30 {
+		body = append(body, alphabet[rand.IntN(len(alphabet))])
+	}
+	sum, check := crc32.ChecksumIEEE(body), make([]byte, 6)
+	for i := len(check) - 1; i >= 0; i-- {
+		check[i], sum = alphabet[sum%62], sum/62
+	}
+	key := string(body) + string(check)
+	if _, ok := apikey.Parse(key); !ok {
+		t.Fatal("the form of keys has changed")
+	}
+	return key
 }
