@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"headgate/internal/call"
 	"headgate/internal/catalog"
 	"headgate/internal/fault"
+	"headgate/internal/gateway/eras"
 	"headgate/internal/id"
 	"headgate/internal/mcp"
 	"headgate/internal/server/request"
@@ -52,8 +54,14 @@ func (g *Gateway) call(x *exchange) {
 	}
 	defer a.Release()
 	body := a.Body
-	if a.Envelope.ResultType == mcp.ResultTask {
+	switch a.Envelope.ResultType {
+	case mcp.ResultTask:
 		body = x.handled(a, server)
+	case mcp.ResultInputRequired:
+		if missing := eras.Missing(x.e.ClientCapabilities.Of(x.body), a.Body, a.Envelope.Result); missing != nil && x.era == mcp.Modern {
+			x.fail(errUnasked.With(requiredCapabilities, json.RawMessage(missing)))
+			return
+		}
 	}
 	x.to.answer(x.status(a), body)
 }

@@ -45,6 +45,7 @@ type conversation struct {
 	path     string
 	revision string
 	caps     string
+	sse      string // "sse": the client is one of HTTP+SSE
 	session  *legacy
 	posts    map[string]*post
 	got      map[string]*incoming
@@ -87,18 +88,26 @@ func play(t *testing.T, a *txtar.Archive) {
 func (c *conversation) setup(line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch word {
-	case "server": // server NAME legacy|modern
+	case "server": // server NAME legacy|modern|sse
 		name, era, _ := strings.Cut(rest, " ")
 		s := newScript(c.t, era == "modern")
 		c.scripts[name], c.script = s, s
+		if era == "sse" {
+			s.pair, s.revision = true, "2024-11-05"
+		}
 		c.serve(name, s.URL)
+	case "speaks": // speaks REVISION, of the server
+		c.script.revision = rest
 	case "lists": // lists METHOD RESULT
 		method, result, _ := strings.Cut(rest, " ")
 		c.script.lists[method] = result
+	case "holds": // holds METHOD
+		c.script.holds = rest
 	case "declares": // declares CAPABILITIES, of the server
 		c.script.capabilities = rest
-	case "client": // client REVISION PATH
+	case "client": // client REVISION PATH [sse]
 		c.revision, c.path, _ = strings.Cut(rest, " ")
+		c.path, c.sse, _ = strings.Cut(c.path, " ")
 	case "capabilities":
 		c.caps = rest
 	default:
@@ -128,6 +137,13 @@ func (c *conversation) step(words []string, body string) {
 		c.stream = c.session.listen()
 	case verb == "client hears":
 		c.match(c.stream.message(), body)
+	case verb == "client leaves":
+		c.stream.resp.Body.Close()
+	case verb == "client returns":
+		c.stream = c.session.listen("Last-Event-ID: " + c.stream.id)
+	case verb == "client opens":
+		c.open()
+		c.match(c.session.opened, body)
 	case verb == "gateway restarts":
 		_, c.url = c.house.open(func(*gateway.Options) {})
 	case verb == "gateway logs":
@@ -171,7 +187,11 @@ func (c *conversation) server(name string) *script {
 // open initializes the session of a legacy client.
 func (c *conversation) open() {
 	c.t.Helper()
-	if c.session == nil && c.revision < "2026" {
+	switch {
+	case c.session != nil || c.revision >= "2026":
+	case c.sse != "":
+		c.stream, c.session = c.openPair(c.path, c.revision, c.caps)
+	default:
 		c.session = c.initialize(c.path, c.revision, c.caps)
 	}
 	if c.session != nil {
@@ -186,7 +206,7 @@ func (c *conversation) send(label, body string) {
 	ctx, cancel := context.WithCancel(c.t.Context())
 	var r *http.Request
 	if c.session != nil {
-		r = c.request(ctx, "POST", c.path, body, c.session.headers()...)
+		r = c.request(ctx, "POST", c.session.path, body, c.session.headers()...)
 	} else {
 		r = c.modernMessage(ctx, body)
 	}

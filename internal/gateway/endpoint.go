@@ -23,6 +23,14 @@ func (ep endpoint) servers() []*catalog.Server {
 	return ep.workspace.Servers()
 }
 
+// same reports whether two endpoints are of one workspace and server.
+func (ep endpoint) same(other endpoint) bool {
+	if ep.server == nil || other.server == nil {
+		return ep.server == other.server && ep.workspace.ID == other.workspace.ID
+	}
+	return ep.server.Key() == other.server.Key()
+}
+
 // endpoint finds what a path stands for. Its parts are slugs or ids; w and t
 // are reserved. What another organization has looks like nothing.
 func (g *Gateway) endpoint(ctx context.Context, by *access.Principal, path string) (endpoint, error) {

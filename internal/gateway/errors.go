@@ -20,5 +20,6 @@ var (
 	errNoMethod = fault.New(fault.Unsupported, "gateway.no_method", "This method is not supported here.")
 	errInFlight = fault.New(fault.Invalid, "gateway.id_in_use", "A request with this id is in flight in this session. Use another id.")
 	errSessions = fault.New(fault.Throttled, "gateway.sessions", "Too many sessions of this credential are busy. Close some first.").After(5 * time.Second)
+	errUnasked  = fault.New(fault.Invalid, "gateway.not_declared", "The MCP server asks for something that this client has not declared. Declare the capability to be asked.")
 	errStreams  = fault.New(fault.Throttled, "gateway.streams", "Too many streams are open for this credential. Close some first.").After(5 * time.Second)
 )

@@ -122,8 +122,13 @@ func (x *exchange) result(result []byte) {
 
 // Event implements upstream.Sink: what a server says before its answer.
 func (x *exchange) Event(message []byte, e *mcp.Envelope) error {
-	if e.Kind == mcp.Request {
+	switch {
+	case e.Kind == mcp.Request:
 		return x.question(message, e)
+	case e.Method == mcp.NotifyCancelled && x.s != nil:
+		if message = x.s.withdrawal(x.asking, message, e); message == nil {
+			return nil
+		}
 	}
 	x.to.event(message)
 	return nil

@@ -31,6 +31,7 @@ type Options struct {
 	Version   string
 	BaseURL   string        // for resource_metadata in challenges, once there is any
 	KeepAlive time.Duration // 15 seconds: how long an open stream may be silent
+	Linger    time.Duration // 30 seconds: how long a session's stream waits for a client that lost its connection
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -58,6 +59,9 @@ type Gateway struct {
 func New(o Options) *Gateway {
 	if o.KeepAlive == 0 {
 		o.KeepAlive = 15 * time.Second
+	}
+	if o.Linger == 0 {
+		o.Linger = 30 * time.Second
 	}
 	if o.Upstream == nil {
 		o.Upstream = eras.New(o.Hub, o.Keys, o.Now)

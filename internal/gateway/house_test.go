@@ -31,6 +31,7 @@ import (
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/rawmcp"
 	"headgate/internal/upstream"
+	"headgate/internal/upstream/wire"
 )
 
 // house is the Gateway over real services and a real store, with one
@@ -93,8 +94,10 @@ func newHouse(t testing.TB, change ...houseOption) *house {
 	guard := netguard.New(netguard.Policy{Loopback: true})
 	h.catalog = catalog.New(catalog.Options{Store: h.store, Keys: h.keys, Guard: guard, Now: h.now})
 	h.resolver = catalog.NewResolver(h.store, h.keys)
+	pairs := upstream.NewPairs(guard.DialContext, wire.Options{})
+	t.Cleanup(pairs.Close)
 	ho := upstream.Options{Binder: h.resolver, Dial: guard.DialContext, Version: "test", Log: log, Now: h.now, Resume: 10 * time.Millisecond,
-		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler("test", h.now)}}}
+		Channels: map[catalog.Transport]upstream.Channel{catalog.SSE: pairs, catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler("test", h.now)}}}
 	o.hub(&ho)
 	h.hub = upstream.NewHub(ho)
 	t.Cleanup(func() {
@@ -118,7 +121,7 @@ func newHouse(t testing.TB, change ...houseOption) *house {
 // open starts a Gateway over the house's services, as a restart would.
 func (h *house) open(change func(*gateway.Options)) (*gateway.Gateway, string) {
 	h.t.Helper()
-	o := gateway.Options{Authenticate: h.authenticate, Workspace: h.workspaceOf, Resolver: h.resolver, Hub: h.hub, Upstream: h.eras, Calls: h.calls, Keys: h.keys, Version: "test", Now: h.now,
+	o := gateway.Options{Authenticate: h.authenticate, Workspace: h.workspaceOf, Resolver: h.resolver, Hub: h.hub, Upstream: h.eras, Calls: h.calls, Keys: h.keys, Version: "test", Now: h.now, Linger: 2 * time.Second,
 		Allow: func(context.Context, *access.Principal) error { return nil }, Log: slog.New(slog.DiscardHandler)}
 	change(&o)
 	g := gateway.New(o)

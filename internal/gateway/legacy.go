@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"headgate/internal/access"
+	"headgate/internal/catalog"
+	"headgate/internal/gateway/eras"
 	"headgate/internal/mcp"
 	"headgate/internal/upstream"
 )
@@ -165,18 +168,26 @@ func (g *Gateway) notification(x *exchange) {
 			x.s.cancel(x.e.RequestID.Of(x.body))
 		}
 	case x.e.Method == mcp.NotifyInitialized:
-	default: // progress of the client, its roots: for every server that has to do with it
-		for _, server := range x.s.around() {
-			r := x.outbound(server, "")
-			body := slices.Clone(x.body)
-			go func() {
-				ctx, cancel := context.WithTimeout(context.Background(), errandTime)
-				defer cancel()
-				_ = g.Upstream.Reply(ctx, &r, body) // a notification that gets lost is one
-			}()
-		}
+	case x.e.Method == mcp.NotifyProgress:
+		x.pass(x.s.waiting(x.e.Progress.Of(x.body)))
+	default: // the client's roots: for every server that has to do with it
+		x.pass(x.s.around())
 	}
 	x.to.accept()
+}
+
+// pass sends a client's notification to servers.
+func (x *exchange) pass(servers []*catalog.Server) {
+	up := x.g.Upstream
+	for _, server := range servers {
+		r := x.outbound(server, "")
+		body := slices.Clone(x.body)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), errandTime)
+			defer cancel()
+			_ = up.Reply(ctx, &r, body) // a notification that gets lost is one
+		}()
+	}
 }
 
 // question passes a server's request to the client, under an id of this session.
@@ -184,18 +195,51 @@ func (x *exchange) question(message []byte, e *mcp.Envelope) error {
 	if x.s == nil {
 		return nil // a modern client has no way to answer a request
 	}
-	ours, err := x.s.ask(question{server: x.asking, id: e.ID.Of(message), during: x})
-	if err != nil {
+	out, err := x.g.ask(x.s, x.ep.by, question{server: x.asking, during: x}, message, e)
+	if out == nil || err != nil {
 		return err
 	}
 	x.asked = true
-	out := mcp.Splice(nil, message, mcp.Edit{Span: e.ID, With: ours})
 	if x.to.streams() {
 		x.to.event(out)
 		return nil
 	}
 	x.s.tell(out)
 	return nil
+}
+
+// ask makes a server's request one of this session. What the client has not
+// offered to answer it is not asked: the server is told so at once.
+func (g *Gateway) ask(s *session, by *access.Principal, q question, message []byte, e *mcp.Envelope) ([]byte, error) {
+	q.id, q.token = e.ID.Of(message), e.ProgressToken.Of(message)
+	if !eras.Offers(s.client.Capabilities, e.Method, e.Params.Of(message)) {
+		r := upstream.Request{Server: q.server, By: by, Revision: s.revision, Affinity: s.affinity, Client: s.self()}
+		no := mcp.AppendError(nil, slices.Clone(q.id), mcp.CodeMethodNotFound, "The client does not support this.", nil)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), errandTime)
+			defer cancel()
+			_ = g.Upstream.Reply(ctx, &r, no) // a server that has gone needs no answer
+		}()
+		return nil, nil
+	}
+	ours, err := s.ask(q)
+	if err != nil {
+		return nil, err
+	}
+	return mcp.Splice(nil, message, mcp.Edit{Span: e.ID, With: ours}), nil
+}
+
+// withdrawal is a server's cancellation of its own request, under the id that
+// the client knows; nil when it knows none.
+func (s *session) withdrawal(server *catalog.Server, message []byte, e *mcp.Envelope) []byte {
+	if e.RequestID.Empty() {
+		return nil
+	}
+	ours, ok := s.withdrawn(server, e.RequestID.Of(message))
+	if !ok {
+		return nil
+	}
+	return mcp.Splice(nil, message, mcp.Edit{Span: e.RequestID, With: ours})
 }
 
 // reply takes a client's answer to a server's request.
@@ -236,13 +280,15 @@ func (g *Gateway) get(x *exchange) {
 		return
 	}
 	x.s, x.rev = s, s.revision
-	if last := x.r.Header.Get(mcp.HeaderLastEventID); last != "" {
-		if id, n, ok := parseEventID(last); ok {
-			if t := s.tape(id); t != nil {
-				r := x.r
-				x.after = func() { t.play(g, w, r, n) }
-				return
-			}
+	r := x.r
+	if id, n, ok := parseEventID(r.Header.Get(mcp.HeaderLastEventID)); ok {
+		if t := s.tape(id); t != nil {
+			x.after = func() { t.play(g, w, r, n) }
+			return
+		}
+		if st := s.listening(id, x.ep); st != nil {
+			x.after = func() { st.play(w, r, n) }
+			return
 		}
 	}
 	st, err := g.newStream(x.ep, nil)
@@ -250,13 +296,10 @@ func (g *Gateway) get(x *exchange) {
 		deny(w, x.r, err)
 		return
 	}
-	r := x.r
+	st.id, st.first = g.tapes.name(), 1
 	x.after = func() {
-		defer st.leave()
 		st.start(s) // first, so that a call made at once is heard
-		streamHeaders(w)
-		_ = http.NewResponseController(w).Flush()
-		st.serve(direct{w}, r)
+		st.play(w, r, -1)
 	}
 }
 

@@ -163,8 +163,9 @@ func (g *Gateway) listen(x *exchange) {
 			return
 		}
 		st.start(nil)
-		st.subscribe(r.Context(), f)
-		if st.serve(l, r) {
+		st.subscribe(f)
+		turn, _ := st.take()
+		if st.serve(l, r, turn) == drained {
 			_ = l.put(appendEvent(nil, mcp.AppendResult(nil, f.id, append(append([]byte(`{"resultType":"complete","_meta":{"`+mcp.MetaSubscriptionID+`":`), f.id...), `}}`...))))
 		}
 	}
@@ -198,10 +199,8 @@ func (x *exchange) filter() (f *filter, honoured []byte, err error) {
 			}
 			f.lists = append(f.lists, key)
 		case "resourceSubscriptions":
-			for v := range mcp.Elements(x.body, m.Value) {
-				if uri, err := mcp.String(x.body, v); err == nil && len(f.uris) < maxSubscriptions {
-					f.uris = append(f.uris, uri)
-				}
+			if pair = x.resources(f, m); pair == nil {
+				continue
 			}
 		case "taskIds":
 			if !x.hasTasks() {
@@ -219,17 +218,66 @@ func (x *exchange) filter() (f *filter, honoured []byte, err error) {
 	return f, append(honoured, '}'), nil
 }
 
-// subscribe listens to updates of resources and tasks at the servers they are at.
-func (st *stream) subscribe(ctx context.Context, f *filter) {
-	topics := map[*catalog.Server][]string{}
-	for _, uri := range f.uris {
-		server := st.ep.server
+// resources takes the resources of a subscription into its filter and returns
+// the member that says which of them there will be news of: those of a server
+// that has such news. nil says that there are none.
+func (x *exchange) resources(f *filter, m mcp.Member) []byte {
+	out := []byte(`"resourceSubscriptions":[`)
+	tells := map[*catalog.Server]bool{}
+	for v := range mcp.Elements(x.body, m.Value) {
+		uri, err := mcp.String(x.body, v)
+		if err != nil || len(f.uris) == maxSubscriptions {
+			continue
+		}
+		server := x.ep.server
 		if server == nil {
-			server = st.g.owner(ctx, st.ep, uri)
+			server = x.g.owner(x.r.Context(), x.ep, uri)
 		}
-		if server != nil {
-			topics[server] = append(topics[server], uri)
+		if server == nil {
+			continue
 		}
+		if _, known := tells[server]; !known {
+			tells[server] = x.g.tells(x.r.Context(), x.ep, server)
+		}
+		if !tells[server] {
+			continue
+		}
+		if len(f.uris) > 0 {
+			out = append(out, ',')
+		}
+		f.uris = append(f.uris, resourceTopic{server, uri})
+		out = append(out, v.Of(x.body)...)
+	}
+	if f.uris == nil {
+		return nil
+	}
+	return append(out, ']')
+}
+
+// resourceTopic is a resource that a subscription listens to.
+type resourceTopic struct {
+	server *catalog.Server
+	uri    string
+}
+
+// tells reports whether a server says when a resource changes. One that does not
+// answer now may.
+func (g *Gateway) tells(ctx context.Context, ep endpoint, server *catalog.Server) bool {
+	ctx, cancel := context.WithTimeout(ctx, listWait)
+	defer cancel()
+	f, err := g.Hub.Eras(ctx, server, ep.by, mcp.Modern)
+	if err != nil {
+		return true
+	}
+	v, ok := mcp.Find(f.Capabilities, mcp.Root(f.Capabilities), "resources", "subscribe")
+	return ok && string(v.Of(f.Capabilities)) == "true"
+}
+
+// subscribe listens to updates of resources and tasks at the servers they are at.
+func (st *stream) subscribe(f *filter) {
+	topics := map[*catalog.Server][]string{}
+	for _, t := range f.uris {
+		topics[t.server] = append(topics[t.server], t.uri)
 	}
 	for _, t := range f.tasks {
 		topics[t.server] = append(topics[t.server], upstream.TaskTopic(t.id))

@@ -175,7 +175,7 @@ func (o *web) accept() { o.w.WriteHeader(http.StatusAccepted) }
 func streamHeaders(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-cache, no-store")
+	h.Set("Cache-Control", "no-cache, no-store, no-transform") // nor packed on the way
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 }

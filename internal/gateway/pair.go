@@ -65,7 +65,8 @@ func (g *Gateway) pair(x *exchange) {
 		streamHeaders(p.w)
 		address := url.URL{Path: r.URL.Path, RawQuery: pairQuery + "=" + p.id}
 		if p.put([]byte("event: endpoint\ndata: "+address.String()+"\n\n")) == nil {
-			st.serve(p, r)
+			turn, _ := st.take()
+			st.serve(p, r, turn)
 		}
 	}
 }

@@ -123,7 +123,10 @@ func TestTransportRefusals(t *testing.T) {
 	h := newHouse(t)
 	h.raw("raw", rawmcp.Options{})
 	ping := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
-	big := `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"` + strings.Repeat("a", 4<<20) + `"}}`
+	long := func(size int) string {
+		head, tail := `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"`, `"}}`
+		return head + strings.Repeat("a", size-len(head)-len(tail)) + tail
+	}
 	for _, c := range []struct {
 		name, method, path, body string
 		headers                  []string
@@ -138,7 +141,8 @@ func TestTransportRefusals(t *testing.T) {
 		{"a form", "POST", "/mcp", ping, []string{"Content-Type: application/x-www-form-urlencoded"}, 415, ""},
 		{"no type", "POST", "/mcp", ping, []string{"Content-Type"}, 415, ""},
 		{"JSON with a charset", "POST", "/mcp", ping, []string{"Content-Type: Application/JSON; charset=utf-8"}, 400, ""}, // read, and has no session
-		{"4 MiB and a little", "POST", "/mcp", big, nil, 413, ""},
+		{"exactly 4 MiB", "POST", "/mcp", long(4 << 20), nil, 400, ""},                                                    // read, and has no session
+		{"4 MiB and a byte", "POST", "/mcp", long(4<<20 + 1), nil, 413, ""},
 		{"PUT", "PUT", "/mcp", ping, nil, 405, "Allow: POST, GET, DELETE"},
 		{"GET without a session", "GET", "/mcp", "", []string{"Accept: application/json"}, 405, "Allow: POST"},
 		{"GET of an unknown session", "GET", "/mcp", "", []string{"Mcp-Session-Id: x", "Accept: text/event-stream"}, 404, ""},
@@ -163,6 +167,17 @@ func TestTransportRefusals(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a credential that cannot be one costs no look-up", func(t *testing.T) {
+		valid := h.mint(h.owner, access.Every)
+		typo := []byte(valid)
+		typo[len(typo)-1] ^= 1
+		for _, c := range []string{"nonsense", "mcp_sk_", "mcp_sk_short", string(typo), valid + "a", "mcp_sk_' OR '1'='1", strings.Repeat("a", 5000), "a.b.c"} {
+			before := h.store.Queries()
+			if r := h.send("POST", "/mcp", ping, "Authorization: Bearer "+c); r.status != 401 || h.store.Queries() != before {
+				t.Errorf("%.20q: %d after %d statements", c, r.status, h.store.Queries()-before)
+			}
+		}
+	})
 	t.Run("a chunked body without end is cut at 4 MiB", func(t *testing.T) {
 		r := h.request(t.Context(), "POST", "/mcp", "x")
 		r.Body, r.ContentLength = endless{}, -1

@@ -100,7 +100,7 @@ func codeOf(f *fault.Error, era mcp.Era) int {
 				return mcp.CodeUnsupportedVersion
 			}
 			return mcp.CodeInvalidRequest
-		case errNoTasks.Code:
+		case errNoTasks.Code, errUnasked.Code:
 			return mcp.CodeMissingCapability
 		case errResource.Code:
 			if era == mcp.Legacy {
@@ -128,11 +128,15 @@ type faultData struct {
 	Required   json.RawMessage `json:"requiredCapabilities,omitempty"`
 }
 
+// requiredCapabilities is the detail of a fault that says what a client would
+// have to declare, raw JSON.
+const requiredCapabilities = "requiredCapabilities"
+
 // appendFault appends a JSON-RPC error that says the fault; id nil is null.
 func appendFault(dst, id []byte, era mcp.Era, r *http.Request, f *fault.Error) []byte {
 	d := faultData{Code: f.Code, RequestID: request.ID(r.Context()), Details: f.Details, RetryAfter: int(math.Ceil(f.RetryAfter.Seconds()))}
-	if f.Code == errNoTasks.Code {
-		d.Required = json.RawMessage(`{"extensions":{"` + tasksExtension + `":{}}}`)
+	if required, ok := f.Details[requiredCapabilities].(json.RawMessage); ok { // has a place of its own
+		d.Required, d.Details = required, nil
 	}
 	if f.Code == errVersion.Code {
 		d.Supported = revisions()

@@ -20,6 +20,9 @@ type script struct {
 	*httptest.Server
 	t            testing.TB
 	modern       bool
+	pair         bool   // it speaks HTTP+SSE
+	revision     string // a legacy one
+	holds        string // a method that it never answers, and tells nobody of
 	capabilities string
 	lists        map[string]string // method → result
 	got          chan *incoming
@@ -53,7 +56,7 @@ type outgoing struct {
 }
 
 func newScript(t testing.TB, modern bool) *script {
-	s := &script{t: t, modern: modern, got: make(chan *incoming, 64), sessions: map[string]bool{},
+	s := &script{t: t, modern: modern, revision: "2025-11-25", got: make(chan *incoming, 64), sessions: map[string]bool{},
 		lists:        map[string]string{"tools/list": `{"tools":[]}`, "prompts/list": `{"prompts":[]}`, "resources/list": `{"resources":[]}`, "resources/templates/list": `{"resourceTemplates":[]}`},
 		capabilities: `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true},"logging":{},"completions":{}}`}
 	s.Server = httptest.NewServer(s)
@@ -65,6 +68,10 @@ func newScript(t testing.TB, modern bool) *script {
 }
 
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.pair {
+		s.serveSSE(w, r)
+		return
+	}
 	switch r.Method {
 	case http.MethodGet:
 		s.stream(w, r)
@@ -86,6 +93,10 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if list, ok := s.lists[m.Method]; ok {
 		respond(w, m.ID, list)
+		return
+	}
+	if m.Method == s.holds && m.Method != "" {
+		<-r.Context().Done()
 		return
 	}
 	in := &incoming{body: string(body), method: m.Method, header: r.Header, out: make(chan outgoing), gone: r.Context().Done()}
@@ -125,7 +136,7 @@ func (s *script) shake(w http.ResponseWriter, r *http.Request, id json.RawMessag
 		s.sessions[session] = true
 		s.mu.Unlock()
 		w.Header().Set("Mcp-Session-Id", session)
-		respond(w, id, `{"protocolVersion":"2025-11-25","capabilities":`+s.capabilities+`,"serverInfo":{"name":"script","version":"1"}}`)
+		respond(w, id, `{"protocolVersion":"`+s.revision+`","capabilities":`+s.capabilities+`,"serverInfo":{"name":"script","version":"1"}}`)
 	case method == "notifications/initialized":
 		w.WriteHeader(http.StatusAccepted)
 	case !s.modern && !s.knows(r):
@@ -155,9 +166,7 @@ func (s *script) say(w http.ResponseWriter, r *http.Request, in *incoming) {
 	for {
 		select {
 		case o := <-in.out:
-			var m struct{ Result, Error json.RawMessage }
-			_ = json.Unmarshal([]byte(o.body), &m)
-			last := m.Result != nil || m.Error != nil || o.body == ""
+			last := answers(o.body)
 			if last && !streaming {
 				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(max(o.status, 200))
@@ -181,6 +190,83 @@ func (s *script) say(w http.ResponseWriter, r *http.Request, in *incoming) {
 	}
 }
 
+// answers reports whether a message ends an answer: with a result or an error,
+// also in a batch, or with nothing.
+func answers(body string) bool {
+	type message struct{ Result, Error json.RawMessage }
+	list := make([]message, 1)
+	if json.Unmarshal([]byte(body), &list[0]) != nil {
+		_ = json.Unmarshal([]byte(body), &list)
+	}
+	return body == "" || slices.ContainsFunc(list, func(m message) bool { return m.Result != nil || m.Error != nil })
+}
+
+// serveSSE speaks HTTP+SSE: one stream says everything, and names where to post.
+func (s *script) serveSSE(w http.ResponseWriter, r *http.Request) {
+	id := r.URL.Query().Get("session")
+	switch {
+	case r.Method == http.MethodGet && id == "":
+		s.mu.Lock()
+		s.next++
+		id = fmt.Sprintf("session-%d", s.next)
+		s.mu.Unlock()
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprintf(w, "event: endpoint\ndata: /post?session=%s\n\n", id)
+		s.hold(w, r, id)
+		return
+	case r.Method != http.MethodPost || id == "":
+		http.Error(w, "no", http.StatusMethodNotAllowed)
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	w.WriteHeader(http.StatusAccepted)
+	var m struct {
+		ID     json.RawMessage
+		Method string
+	}
+	_ = json.Unmarshal(body, &m)
+	result, ok := s.lists[m.Method]
+	switch m.Method {
+	case "notifications/initialized":
+		return
+	case "initialize":
+		result, ok = `{"protocolVersion":"`+s.revision+`","capabilities":`+s.capabilities+`,"serverInfo":{"name":"script","version":"1"}}`, true
+	}
+	say := func(text string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, x := range s.streams {
+			if x.session == id {
+				x.out <- text
+			}
+		}
+	}
+	if ok {
+		say(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result))
+		return
+	}
+	in := &incoming{body: string(body), method: m.Method, header: r.Header, out: make(chan outgoing), gone: make(chan struct{})}
+	s.mu.Lock()
+	s.last = id
+	s.mu.Unlock()
+	s.got <- in
+	if m.ID == nil || m.Method == "" {
+		return
+	}
+	go func() {
+		for {
+			select {
+			case o := <-in.out:
+				if say(o.body); answers(o.body) {
+					return
+				}
+			case <-s.t.Context().Done():
+				return
+			}
+		}
+	}()
+}
+
 func (s *script) stream(w http.ResponseWriter, r *http.Request) {
 	if s.modern {
 		http.Error(w, "no GET", http.StatusMethodNotAllowed)
@@ -188,11 +274,16 @@ func (s *script) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
-	w.(http.Flusher).Flush()
+	s.hold(w, r, r.Header.Get("Mcp-Session-Id"))
+}
+
+// hold writes what is said in a session until its client has gone.
+func (s *script) hold(w http.ResponseWriter, r *http.Request, session string) {
 	own := make(chan string, 16)
 	s.mu.Lock()
-	s.streams = append(s.streams, stream{r.Header.Get("Mcp-Session-Id"), own})
+	s.streams = append(s.streams, stream{session, own})
 	s.mu.Unlock()
+	w.(http.Flusher).Flush() // nobody posts before it is there
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -40,6 +40,7 @@ type session struct {
 type question struct {
 	server *catalog.Server
 	id     []byte    // as the server gave it
+	token  []byte    // of the client's progress on it, raw; empty when the server wants to hear of none
 	during *exchange // the call whose stream it came on, if any
 }
 
@@ -131,7 +132,7 @@ func (s *session) ask(q question) ([]byte, error) {
 	if s.asked == nil {
 		s.asked = map[string]question{}
 	}
-	q.id = slices.Clone(q.id)
+	q.id, q.token = slices.Clone(q.id), slices.Clone(q.token)
 	s.asked[string(ours)] = q
 	return ours, nil
 }
@@ -153,6 +154,32 @@ func (s *session) answered(id []byte) (question, bool) {
 	q, ok := s.asked[string(id)]
 	delete(s.asked, string(id))
 	return q, ok
+}
+
+// withdrawn takes back a server's request that it does not want to be answered
+// any more, and returns our id of it.
+func (s *session) withdrawn(server *catalog.Server, id []byte) (ours []byte, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, q := range s.asked {
+		if q.server.Key() == server.Key() && mcp.SameID(q.id, id) {
+			delete(s.asked, key)
+			return []byte(key), true
+		}
+	}
+	return nil, false
+}
+
+// waiting returns the servers whose unanswered requests have this progress token.
+func (s *session) waiting(token []byte) (list []*catalog.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range s.asked {
+		if len(q.token) > 0 && mcp.SameID(q.token, token) && !slices.Contains(list, q.server) {
+			list = append(list, q.server)
+		}
+	}
+	return list
 }
 
 // touch notes that a server has something of this session, and listens to it
@@ -274,6 +301,17 @@ func (s *session) tape(id string) *tape {
 		if t.id == id {
 			return t
 		}
+	}
+	return nil
+}
+
+// listening returns the session's stream if its events have this id and it is
+// of the same endpoint.
+func (s *session) listening(id string, ep endpoint) *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.stream; st != nil && st.id == id && st.ep.same(ep) {
+		return st
 	}
 	return nil
 }

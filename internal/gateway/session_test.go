@@ -228,7 +228,7 @@ func TestKeepAlive(t *testing.T) {
 		}
 	})
 	t.Run("the session's stream too", func(t *testing.T) {
-		e := h.initialize("/mcp/slow", "2025-11-25", `{}`).listen()
+		e := h.initialize("/mcp/slow", "2025-06-18", `{}`).listen()
 		testkit.Equal(t, testkit.Must(e.in.ReadString('\n'))(t), ": keep-alive\n")
 	})
 }

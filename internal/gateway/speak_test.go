@@ -93,15 +93,16 @@ type legacy struct {
 	h    *house
 	path string
 	rev  string
-	id   string
+	id   string // none over HTTP+SSE
+
+	opened string // the result of initialize
 }
 
 // initialize opens a session; capabilities are the client's, raw JSON.
 func (h *house) initialize(path, rev, capabilities string) *legacy {
 	h.t.Helper()
 	r := h.send("POST", path, fmt.Sprintf(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":%q,"capabilities":%s,"clientInfo":{"name":"test","version":"1"}}}`, rev, capabilities))
-	r.result(h.t)
-	s := &legacy{h: h, path: path, rev: rev, id: r.header.Get("Mcp-Session-Id")}
+	s := &legacy{h: h, path: path, rev: rev, opened: r.result(h.t), id: r.header.Get("Mcp-Session-Id")}
 	if s.id == "" {
 		h.t.Fatalf("no session id: %v", r.header)
 	}
@@ -111,7 +112,26 @@ func (h *house) initialize(path, rev, capabilities string) *legacy {
 	return s
 }
 
+// openPair opens the stream of a client of HTTP+SSE and initializes; what is
+// posted goes to the URL that the stream has named.
+func (h *house) openPair(path, rev, capabilities string) (*events, *legacy) {
+	h.t.Helper()
+	e := h.events(h.request(h.t.Context(), "GET", path, ""))
+	s := &legacy{h: h, rev: rev, path: e.message()}
+	if got := s.post(fmt.Sprintf(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":%q,"capabilities":%s,"clientInfo":{"name":"test","version":"1"}}}`, rev, capabilities)); got.status != 202 {
+		h.t.Fatalf("initialize: %d %s", got.status, got.body)
+	}
+	s.opened = string(e.want().Result)
+	if got := s.post(`{"jsonrpc":"2.0","method":"notifications/initialized"}`); got.status != 202 {
+		h.t.Fatalf("notifications/initialized: %d %s", got.status, got.body)
+	}
+	return e, s
+}
+
 func (s *legacy) headers(more ...string) []string {
+	if s.id == "" {
+		return more
+	}
 	h := []string{"Mcp-Session-Id: " + s.id}
 	if s.rev >= "2025-06-18" {
 		h = append(h, "MCP-Protocol-Version: "+s.rev)

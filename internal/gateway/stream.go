@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -12,13 +11,14 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/catalog"
 	"headgate/internal/mcp"
-	"headgate/internal/server/request"
 	"headgate/internal/upstream"
 )
 
 const (
-	streamQueue = 256     // messages a client may lag behind before its stream ends
-	streamBytes = 4 << 20 // and their size
+	streamQueue = 256      // messages a client may lag behind before its stream ends
+	streamBytes = 4 << 20  // and their size
+	maxSent     = 64       // events kept of a session's stream, for a client that comes back
+	maxSentSize = 64 << 10 // and their size
 	watchTime   = 30 * time.Second
 	watchAgain  = 30 * time.Second // after a server could not be watched
 )
@@ -35,6 +35,14 @@ type stream struct {
 	size    int
 	watches map[watchKey]*watch
 	seen    *catalog.Workspace // the one the watches are for
+	turn    chan struct{}      // the connection that it is written to; closed when another one takes over
+	rest    *time.Timer        // ends it, while its client is away
+	left    bool
+
+	id    string   // before the number in its events' ids; "" when it has none
+	sent  [][]byte // the last events, with their ids
+	first int      // the number of sent[0]
+	kept  int      // bytes in sent
 
 	wake chan struct{} // something is in the queue
 	over chan struct{} // ended by us
@@ -253,16 +261,20 @@ func (st *stream) hear(key watchKey, w *watch, message []byte, e *mcp.Envelope) 
 		}
 		return
 	}
-	if e.Kind != mcp.Request {
+	switch {
+	case e.Kind == mcp.Request && st.session != nil:
+		if ours, err := st.g.ask(st.session, st.ep.by, question{server: w.server}, message, e); ours != nil && err == nil {
+			st.push(ours)
+		}
+	case e.Kind == mcp.Request:
+	case e.Method == mcp.NotifyCancelled:
+		if st.session != nil {
+			if message = st.session.withdrawal(w.server, message, e); message != nil {
+				st.push(message)
+			}
+		}
+	default:
 		st.pass(message, e)
-		return
-	}
-	if st.session == nil {
-		return
-	}
-	ours, err := st.session.ask(question{server: w.server, id: e.ID.Of(message)})
-	if err == nil {
-		st.push(mcp.Splice(nil, message, mcp.Edit{Span: e.ID, With: ours}))
 	}
 }
 
@@ -309,74 +321,4 @@ func (st *stream) push(message []byte) {
 	case st.wake <- struct{}{}:
 	default:
 	}
-}
-
-// end ends the stream from our side.
-func (st *stream) end() { st.once.Do(func() { close(st.over) }) }
-
-// leave takes the stream out of everything that knows it.
-func (st *stream) leave() {
-	st.end()
-	st.mu.Lock()
-	s := st.session
-	for key, w := range st.watches {
-		st.close(key, w)
-	}
-	st.mu.Unlock()
-	if s != nil {
-		s.mu.Lock()
-		if s.stream == st {
-			s.stream = nil
-		}
-		s.mu.Unlock()
-	}
-	st.g.streams.leave(st)
-}
-
-// serve writes until the client hangs up, the credential ends, or we stop;
-// it reports whether we did.
-func (st *stream) serve(l line, r *http.Request) (stopped bool) {
-	alive := time.NewTicker(st.g.KeepAlive)
-	defer alive.Stop()
-	var expires <-chan time.Time
-	if by := st.ep.by; !by.ExpiresAt.IsZero() && by.Kind != access.Session {
-		t := time.NewTimer(by.ExpiresAt.Sub(st.g.Now()))
-		defer t.Stop()
-		expires = t.C
-	}
-	for {
-		var err error
-		select {
-		case <-st.wake:
-			err = st.flush(l)
-		case <-alive.C:
-			err = l.put([]byte(": keep-alive\n\n"))
-		case <-r.Context().Done():
-			return false
-		case <-st.over:
-			return false
-		case <-st.ep.by.Revoked():
-			return false
-		case <-expires:
-			return false
-		case <-request.Draining(r.Context()):
-			return true
-		}
-		if err != nil {
-			return false
-		}
-	}
-}
-
-// flush writes what is in the queue.
-func (st *stream) flush(l line) error {
-	st.mu.Lock()
-	queue := st.queue
-	st.queue, st.size = nil, 0
-	st.mu.Unlock()
-	var out []byte
-	for _, message := range queue {
-		out = appendEvent(out, message)
-	}
-	return l.put(out)
 }

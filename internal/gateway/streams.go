@@ -78,7 +78,7 @@ func (all *streams) changed(workspace string, server *catalog.Server, kind upstr
 type filter struct {
 	id    []byte // of the listen request, raw
 	lists []string
-	uris  []string
+	uris  []resourceTopic
 	tasks []taskTopic
 }
 

@@ -47,8 +47,16 @@ type tapes struct {
 
 func (a *tapes) init() { a.boot = strings.ToLower(rand.Text()[:8]) }
 
+// name returns what the ids of a stream's events begin with.
+func (a *tapes) name() string { return a.boot + strconv.FormatUint(a.serial.Add(1), 36) }
+
+// eventID appends the line of an event's id.
+func eventID(dst []byte, stream string, n int) []byte {
+	return strconv.AppendInt(append(append(append(dst, "id: "...), stream...), '-'), int64(n), 10)
+}
+
 func (a *tapes) make(rev mcp.Revision) *tape {
-	return &tape{all: a, id: a.boot + strconv.FormatUint(a.serial.Add(1), 36), prime: rev.AtLeast(mcp.Revision20251125), first: 1, end: make(chan struct{})}
+	return &tape{all: a, id: a.name(), prime: rev.AtLeast(mcp.Revision20251125), first: 1, end: make(chan struct{})}
 }
 
 // start begins to play to the client of the call itself.
@@ -79,8 +87,7 @@ func (t *tape) put(text []byte) {
 func (t *tape) add(message []byte, last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	frame := append(strconv.AppendInt(append(append([]byte("id: "), t.id...), '-'), int64(t.first+len(t.frames)), 10), '\n')
-	frame = appendEvent(frame, message)
+	frame := appendEvent(append(eventID(nil, t.id, t.first+len(t.frames)), '\n'), message)
 	if !t.dead {
 		t.frames = append(t.frames, frame)
 		t.grow(len(frame))

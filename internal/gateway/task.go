@@ -105,7 +105,8 @@ func (x *exchange) openTask(text string) (*catalog.Server, string, error) {
 
 // errNoTasks means that a client asks for news of tasks without saying that it
 // knows them.
-var errNoTasks = fault.New(fault.Invalid, "gateway.no_tasks", "Declare the extension io.modelcontextprotocol/tasks to hear of tasks.")
+var errNoTasks = fault.New(fault.Invalid, "gateway.no_tasks", "Declare the extension io.modelcontextprotocol/tasks to hear of tasks.").
+	With(requiredCapabilities, json.RawMessage(`{"extensions":{"`+tasksExtension+`":{}}}`))
 
 const tasksExtension = "io.modelcontextprotocol/tasks"
 

@@ -119,21 +119,40 @@ func legacied(a *answer, method string, id []byte) (*answer, error) {
 }
 
 // Capabilities returns what a server says it can do in the words of an era: what
-// only the other one has is hidden.
+// only the other one has is hidden. So are the tasks of 2025-11-25, an experiment
+// that nothing here carries on.
 func Capabilities(f *upstream.Facts, era mcp.Era) []byte {
-	hidden := "extensions"
-	if era == mcp.Modern {
-		hidden = "tasks"
+	all := f.Capabilities
+	edits, _ := mcp.RemoveMembers(nil, all, mcp.Root(all), func(m mcp.Member) bool {
+		return m.Is(all, "tasks") || f.Era != era && m.Is(all, "extensions")
+	})
+	if edits == nil {
+		return all
 	}
-	if f.Era == era || !f.Has(hidden) {
-		return f.Capabilities
+	out := mcp.Splice(nil, all, edits...)
+	if extensions := across(all); f.Era != era && extensions != nil {
+		out = mcp.InsertMember(nil, out, mcp.Root(out), "extensions", extensions)
 	}
-	edits, _ := mcp.RemoveMembers(nil, f.Capabilities, mcp.Root(f.Capabilities), func(m mcp.Member) bool { return m.Is(f.Capabilities, hidden) })
-	return mcp.Splice(nil, f.Capabilities, edits...)
+	return out
 }
 
 // The extensions that cross eras: those that change no messages.
 var carried = []string{"io.modelcontextprotocol/ui"}
+
+// across returns of the extensions in a side's capabilities those that cross
+// eras, nil for none.
+func across(capabilities []byte) []byte {
+	extensions := []byte(`{}`)
+	for _, key := range carried {
+		if v, ok := mcp.Find(capabilities, mcp.Root(capabilities), "extensions", key); ok && capabilities[v.Start] == '{' {
+			extensions = mcp.InsertMember(nil, extensions, mcp.Root(extensions), key, v.Of(capabilities))
+		}
+	}
+	if len(extensions) == len(`{}`) {
+		return nil
+	}
+	return extensions
+}
 
 // narrowed returns of a client's capabilities those that both eras have and we
 // can carry across.
@@ -142,22 +161,13 @@ func narrowed(capabilities []byte) []byte {
 	if len(capabilities) == 0 {
 		return out
 	}
-	set := func(object []byte, key string, path ...string) []byte {
-		v, ok := mcp.Find(capabilities, mcp.Root(capabilities), path...)
-		if !ok || capabilities[v.Start] != '{' {
-			return object
-		}
-		return mcp.InsertMember(nil, object, mcp.Root(object), key, v.Of(capabilities))
-	}
-	extensions := []byte(`{}`)
-	for _, key := range carried {
-		extensions = set(extensions, key, "extensions", key)
-	}
-	if len(extensions) > len(`{}`) {
+	if extensions := across(capabilities); extensions != nil {
 		out = mcp.InsertMember(nil, out, mcp.Root(out), "extensions", extensions)
 	}
 	for _, key := range []string{"sampling", "roots", "elicitation"} { // each goes to the front
-		out = set(out, key, key)
+		if v, ok := mcp.Get(capabilities, mcp.Root(capabilities), key); ok && capabilities[v.Start] == '{' {
+			out = mcp.InsertMember(nil, out, mcp.Root(out), key, v.Of(capabilities))
+		}
 	}
 	return out
 }

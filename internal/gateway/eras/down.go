@@ -97,7 +97,8 @@ func (d *descent) passes(message []byte, e *mcp.Envelope) bool {
 		level, _ := mcp.Find(message, e.Params, "level")
 		said, _ := mcp.String(message, level)
 		return loud(said, d.sent.Client.Level)
-	case mcp.NotifyElicitationComplete, mcp.NotifyToolsChanged, mcp.NotifyPromptsChanged, mcp.NotifyResourcesChanged, mcp.NotifyResourceUpdated, mcp.NotifyTasksStatus:
+	case mcp.NotifyElicitationComplete, mcp.NotifyToolsChanged, mcp.NotifyPromptsChanged, mcp.NotifyResourcesChanged, mcp.NotifyResourceUpdated, mcp.NotifyTasksStatus,
+		mcp.NotifyCancelled:
 		return false // not on this stream, or not in this era
 	}
 	return true

@@ -71,12 +71,11 @@ func (u *ascent) ask(body []byte, m mcp.Member) (asking, error) {
 	if v, ok := mcp.Get(body, m.Value, "params"); ok && body[v.Start] == '{' {
 		params = slices.Clone(v.Of(body))
 	}
-	url := q.method == mcp.MethodElicitCreate && mode(params) == "url"
-	if u.sink == nil || !u.can(q.method, url) {
+	if u.sink == nil || !Asks(q.method) || !Offers(u.r.Client.Capabilities, q.method, params) {
 		return q, ErrCapability
 	}
 	n := strconv.FormatUint(u.t.serial.Add(1), 10)
-	if url { // legacy clients know such an elicitation by an id
+	if q.method == mcp.MethodElicitCreate && mode(params) == urlMode { // legacy clients know such an elicitation by an id
 		id := "headgate-" + n
 		params = mcp.InsertMember(nil, params, mcp.Root(params), "elicitationId", mcp.AppendString(nil, id))
 		u.open = append(u.open, id)
@@ -89,38 +88,6 @@ func (u *ascent) ask(body []byte, m mcp.Member) (asking, error) {
 	}
 	u.t.expect(waitKey{u.r.Affinity, q.id}, q.reply)
 	return q, u.sink.Event(message, &e)
-}
-
-func mode(params []byte) string {
-	if len(params) == 0 {
-		return ""
-	}
-	v, _ := mcp.Get(params, mcp.Root(params), "mode")
-	text, _ := mcp.String(params, v)
-	return text
-}
-
-// can reports whether the client has said that it can answer this.
-func (u *ascent) can(method string, url bool) bool {
-	c := u.r.Client.Capabilities
-	if len(c) == 0 {
-		return false
-	}
-	var path []string
-	switch {
-	case url:
-		path = []string{"elicitation", "url"}
-	case method == mcp.MethodElicitCreate:
-		path = []string{"elicitation"}
-	case method == mcp.MethodSamplingCreate:
-		path = []string{"sampling"}
-	case method == mcp.MethodRootsList:
-		path = []string{"roots"}
-	default:
-		return false
-	}
-	_, ok := mcp.Find(c, mcp.Root(c), path...)
-	return ok
 }
 
 // response turns a client's reply into an entry of inputResponses. A refusal

@@ -180,10 +180,13 @@ func (p *parked) state() string {
 func (p *parked) Event(message []byte, e *mcp.Envelope) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.Kind == mcp.Request {
+	switch {
+	case e.Kind == mcp.Request:
 		return p.question(message, e)
-	}
-	if p.d == nil || !p.d.passes(message, e) {
+	case e.Method == mcp.NotifyCancelled: // the server does not want to know any more
+		p.questions = slices.DeleteFunc(p.questions, func(q question) bool { return mcp.SameID(q.id, e.RequestID.Of(message)) })
+		return nil
+	case p.d == nil || !p.d.passes(message, e):
 		return nil
 	}
 	if e.Method != mcp.NotifyProgress {
@@ -211,9 +214,7 @@ func (p *parked) progress(message []byte, e *mcp.Envelope) error {
 
 // question keeps a server's request; the caller holds the lock.
 func (p *parked) question(message []byte, e *mcp.Envelope) error {
-	need := map[string]string{mcp.MethodElicitCreate: "elicitation", mcp.MethodSamplingCreate: "sampling", mcp.MethodRootsList: "roots"}[e.Method]
-	capabilities := p.sent.Client.Capabilities
-	if _, can := mcp.Get(capabilities, mcp.Root(capabilities), need); need == "" || !can || len(p.questions) >= maxQuestions {
+	if !Asks(e.Method) || !Offers(p.sent.Client.Capabilities, e.Method, e.Params.Of(message)) || len(p.questions) >= maxQuestions {
 		(&descent{t: p.t, sent: p.sent}).refuse(message, e)
 		return nil
 	}
