@@ -443,7 +443,7 @@ func (c *Client) AdminGetEntry(ctx context.Context, entryName string, options ..
 
 // AdminAddEntry: Write a catalog entry from an npm package, a server.json or a file.
 //
-// POST /v1/admin/catalog; permission operate.
+// POST /v1/admin/catalog; permission operate. Takes Idempotent.
 func (c *Client) AdminAddEntry(ctx context.Context, body AddEntryBody, options ...RequestOption) (*EntryRowData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/admin/catalog", options: options, body: body}
 	return unwrap[EntryRowData, Meta](ctx, c, r)
@@ -636,10 +636,10 @@ func (p ExportRequestLogsJSONParams) apply(r *call) {
 // Newest first, at most 100,000 lines: narrow it by startDate and endDate.
 //
 // GET /v1/logs/requests/export.json; permission logs.read, scope logs:read.
-func (c *Client) ExportRequestLogsJSON(ctx context.Context, p ExportRequestLogsJSONParams, options ...RequestOption) (io.ReadCloser, error) {
-	r := call{method: "GET", path: "/v1/logs/requests/export.json", options: options, accept: "application/json"}
+func (c *Client) ExportRequestLogsJSON(ctx context.Context, p ExportRequestLogsJSONParams, options ...RequestOption) (*ExportRequestLogsJSONAnswer, error) {
+	r := call{method: "GET", path: "/v1/logs/requests/export.json", options: options}
 	p.apply(&r)
-	return c.download(ctx, r)
+	return bare[ExportRequestLogsJSONAnswer](ctx, c, r)
 }
 
 // StreamRequestLogsParams are the parameters of StreamRequestLogs; zero values are not sent.
@@ -1255,7 +1255,7 @@ func (c *Client) ListTemplates(ctx context.Context, options ...RequestOption) (*
 
 // ImportTemplate: Keep files as a template.
 //
-// POST /v1/templates; permission workspaces.admin, scope org:admin.
+// POST /v1/templates; permission workspaces.admin, scope org:admin. Takes Idempotent.
 func (c *Client) ImportTemplate(ctx context.Context, body ImportTemplateBody, options ...RequestOption) (*ImportedTemplate, *Meta, error) {
 	r := call{method: "POST", path: "/v1/templates", options: options, body: body}
 	return unwrap[ImportedTemplate, Meta](ctx, c, r)
@@ -1500,10 +1500,10 @@ func (p ExportAuditEventsParams) apply(r *call) {
 // Newest first, at most 100,000 events: narrow it by startDate and endDate.
 //
 // GET /v1/logs/audit/export.json; permission logs.all, scope logs:read.
-func (c *Client) ExportAuditEvents(ctx context.Context, p ExportAuditEventsParams, options ...RequestOption) (io.ReadCloser, error) {
-	r := call{method: "GET", path: "/v1/logs/audit/export.json", options: options, accept: "application/json"}
+func (c *Client) ExportAuditEvents(ctx context.Context, p ExportAuditEventsParams, options ...RequestOption) (*ExportAuditEventsAnswer, error) {
+	r := call{method: "GET", path: "/v1/logs/audit/export.json", options: options}
 	p.apply(&r)
-	return c.download(ctx, r)
+	return bare[ExportAuditEventsAnswer](ctx, c, r)
 }
 
 // AdminVerifyAudit: Whether the audit trails are sound.

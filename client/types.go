@@ -580,6 +580,14 @@ type ExecutedMeta struct {
 	RequestID string `json:"requestId"`
 }
 
+// ExportAuditEventsAnswer is part of ExportAuditEvents.
+type ExportAuditEventsAnswer struct {
+}
+
+// ExportRequestLogsJSONAnswer is part of ExportRequestLogsJSON.
+type ExportRequestLogsJSONAnswer struct {
+}
+
 // ExportedPrompt is part of ExportServer.
 type ExportedPrompt struct {
 	Name        string          `json:"name"`
@@ -713,7 +721,7 @@ type ImportedWorkspace struct {
 
 // InitData is part of ValidateServer.
 type InitData struct {
-	InitInfo InitInfo `json:"initInfo"`
+	InitInfo *InitInfo `json:"initInfo"`
 }
 
 // InitInfo is part of DoctorURL, DoctorServer, ValidateServer and others.
@@ -1374,13 +1382,13 @@ type Report struct {
 	Checks            Checks            `json:"checks"`
 	Connection        Connection        `json:"connection"`
 	DurationMs        int64             `json:"durationMs"`
-	Error             Problem           `json:"error"`
+	Error             *Problem          `json:"error"`
 	Findings          []Finding         `json:"findings"`
 	FurtherChecks     []Outcome         `json:"furtherChecks"`
 	GeneratedAt       time.Time         `json:"generatedAt"`
-	InitInfo          InitInfo          `json:"initInfo"`
+	InitInfo          *InitInfo         `json:"initInfo"`
 	Network           *Network          `json:"network,omitempty"`
-	Probe             Probe             `json:"probe"`
+	Probe             *Probe            `json:"probe"`
 	Prompts           []json.RawMessage `json:"prompts"`
 	Protocol          *Protocol         `json:"protocol,omitempty"`
 	ResourceTemplates []json.RawMessage `json:"resourceTemplates"`

@@ -21,11 +21,12 @@ type target struct {
 func doors() []target {
 	whole := platform.New(platform.Options{Idempotency: noStore{}})
 	diagnostics.RegisterPlatform(whole, diagnostics.PlatformOptions{})
-	diagnoses, _ := diagnostics.New(diagnostics.Options{}) // the key routes are the dashboard's alone
+	diagnoses, keys := diagnostics.New(diagnostics.Options{})
 	return []target{
 		{"platform", whole, "client"},
 		{"account", account.New(account.Options{Idempotency: noStore{}}), ""},
 		{"diagnostics", diagnoses, ""},
+		{"diagnostics-keys", keys, ""},
 	}
 }
 

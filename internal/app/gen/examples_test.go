@@ -216,6 +216,9 @@ func (w *world) run(t *testing.T, e example) (status int, body []byte) {
 	if strings.Contains(e.text, "/v1/admin/") {
 		vars["HEADGATE_KEY"] = w.operator
 	}
+	if strings.Contains(e.text, "$HEADGATE_URL/api/v1/") {
+		_, vars["HEADGATE_KEY"] = w.diagnosticsKey()
+	}
 	if strings.Contains(e.text, "/v1/self") {
 		vars["HEADGATE_KEY"] = w.agent
 	}

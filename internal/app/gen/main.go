@@ -106,7 +106,7 @@ func generate(root string) (map[string][]byte, error) {
 			return nil, fmt.Errorf("%s: %w", d.name, err)
 		}
 		for _, o := range doc.Operations {
-			known[o.ID] = true
+			known[o.ID], known[o.Method+" "+o.Path] = true, true
 		}
 		files["docs/reference/"+d.name+".md"] = reference.API(doc)
 		if d.client == "" {

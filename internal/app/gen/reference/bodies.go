@@ -1,7 +1,8 @@
 package reference
 
-// bodies are examples for operations whose schema alone makes a poor one. Ids
-// that end in zeros stand for yours.
+// bodies are examples for operations whose schema alone makes a poor one, by
+// id, or by method and path where two doors share an id. Ids that end in zeros
+// stand for yours.
 var bodies = map[string]string{
 	"changePassword":        `{"currentPassword":"a long unguessable phrase","newPassword":"another unguessable phrase"}`,
 	"createMyKey":           `{"name":"ci","scopes":["mcp:read","mcp:write"],"expiresIn":7776000}`,
@@ -39,6 +40,19 @@ var bodies = map[string]string{
 	"importOrganization":    `{"template":{"name":"Team","workspaces":[{"name":"Analyst","role":"analyst"}]},"dryRun":true}`,
 	"importBundle":          `{"bundle":{},"dryRun":true}`,
 	"setSchedule":           `{"cron":"0 6 * * *"}`,
+	"createApiKey":          `{"name":"ci","organizationId":"org_01k00000000000000000000000"}`,
+	"readServerResource":    `{"uri":"demo://about"}`,
+	"callServerTool":        `{"toolName":"echo","parameters":{"text":"hello"}}`,
+	"getServerPrompt":       `{"promptName":"introduce","arguments":{"audience":"a child"}}`,
+	"listServerTools":       `{}`,
+	"listServerPrompts":     `{}`,
+	"listServerResources":   `{}`,
+
+	"POST /api/v1/projects":                                                    `{"name":"Nightly","description":"Servers that CI looks at"}`,
+	"PATCH /api/v1/projects/{projectId}":                                       `{"description":"Servers that CI looks at each night"}`,
+	"POST /api/v1/projects/{projectId}/servers":                                `{"name":"CRM","enabled":true,"transportType":"http","url":"https://crm.example.com/mcp","headers":{"Authorization":"Bearer SECRET"}}`,
+	"PATCH /api/v1/projects/{projectId}/servers/{serverId}":                    `{"timeout":30000,"headers":{"X-Team":"platform"}}`,
+	"POST /api/v1/projects/{projectId}/servers/{serverId}/oauth/import-tokens": `{"serverUrl":"https://mcp.example.com/mcp","clientInformation":{"clientId":"CLIENT"},"tokens":{"access_token":"TOKEN","refresh_token":"REFRESH","expires_in":3600}}`,
 }
 
 // headers are what an example sends beside the required ones.
@@ -46,7 +60,8 @@ var headers = map[string]string{
 	"removeWorkspace": "X-Confirm-Name: Research",
 }
 
-// Unused returns examples whose operation is not among the given ones.
+// Unused returns examples whose operation is not among the given ones, which
+// hold both an operation's id and its method and path.
 func Unused(operations map[string]bool) (ids []string) {
 	for _, examples := range []map[string]string{bodies, headers} {
 		for id := range examples {

@@ -83,8 +83,10 @@ func query(o *spec.Operation) string {
 // sampleBody is the operation's own example, else made of the required fields,
 // or where nothing is required of all.
 func sampleBody(o *spec.Operation) string {
-	if own, ok := bodies[o.ID]; ok {
-		return own
+	for _, name := range []string{o.Method + " " + o.Path, o.ID} {
+		if own, ok := bodies[name]; ok {
+			return own
+		}
 	}
 	text, err := json.Marshal(spec.Sample(o.Body, "", len(o.Body.Required) == 0))
 	if err != nil { // a schema's example that JSON cannot hold; it came from JSON
