@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -160,6 +161,10 @@ func (d *deriver) resolve(s *huma.Schema) *huma.Schema {
 // derive finds the schema of a tool's answer: the data of the operation's, or a
 // member of it. An operation that may be held back answers an approval instead.
 func (d *deriver) derive(t *tool, op rest.Op, described *huma.Operation) error {
+	if op.Status == http.StatusNoContent && t.told != nil {
+		t.output = map[string]any{"type": "object", "properties": maps.Clone(t.told), "additionalProperties": false, "required": slices.Sorted(maps.Keys(t.told))}
+		return nil
+	}
 	response := described.Responses[fmt.Sprint(op.Status)]
 	if response == nil || response.Content["application/json"] == nil {
 		return fmt.Errorf("operation %s answers no JSON", op.ID)
@@ -175,9 +180,9 @@ func (d *deriver) derive(t *tool, op rest.Op, described *huma.Operation) error {
 	}
 	defs := map[string]any{}
 	t.output = d.object(t.answer, defs)
-	t.call(t.output)
-	if t.kind == discloses {
-		t.output["properties"].(map[string]any)["warning"] = map[string]any{"type": "string"}
+	t.call(t.output, defs)
+	for name, schema := range t.told {
+		t.output["properties"].(map[string]any)[name] = schema
 	}
 	if op.Gate != "" {
 		delete(t.output, "required") // an answer that waits has none of it
@@ -190,19 +195,66 @@ func (d *deriver) derive(t *tool, op rest.Op, described *huma.Operation) error {
 	return nil
 }
 
-// call gives members of an answer's schema the contract's names.
-func (t *tool) call(schema map[string]any) {
-	properties, _ := schema["properties"].(map[string]any)
-	required, _ := schema["required"].([]string)
+// call gives members of an answer's schema, and of the rows of its lists, the
+// contract's names.
+func (t *tool) call(schema, defs map[string]any) {
 	for from, to := range t.renamed {
-		if p, ok := properties[from]; ok {
-			delete(properties, from)
+		in, list, member := schema, "", from
+		if head, rest, nested := strings.Cut(from, "."); nested {
+			list, member = head, rest
+			rows, _ := schema["properties"].(map[string]any)
+			many, _ := rows[or(t.renamed[list], snake(list))].(map[string]any)
+			if many == nil {
+				many, _ = rows[snake(list)].(map[string]any)
+			}
+			one, _ := many["items"].(map[string]any)
+			if ref, ok := one["$ref"].(string); ok {
+				one, _ = defs[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
+			}
+			in = one
+		}
+		properties, _ := in["properties"].(map[string]any)
+		if p, ok := properties[snake(member)]; ok {
+			delete(properties, snake(member))
 			properties[to] = p
 		}
-		if i := slices.Index(required, from); i >= 0 {
+		required, _ := in["required"].([]string)
+		if i := slices.Index(required, snake(member)); i >= 0 {
 			required[i] = to
 		}
 	}
+}
+
+// worded gives an answer's members the contract's names.
+func (t *tool) worded(out map[string]any) {
+	rename := func(in map[string]any, from, to string) {
+		if v, ok := in[from]; ok {
+			delete(in, from)
+			in[to] = v
+		}
+	}
+	for from, to := range t.renamed { // the rows first, while their list has its name
+		if list, member, nested := strings.Cut(from, "."); nested {
+			rows, _ := out[snake(list)].([]any)
+			for _, r := range rows {
+				if row, ok := r.(map[string]any); ok {
+					rename(row, snake(member), to)
+				}
+			}
+		}
+	}
+	for from, to := range t.renamed {
+		if !strings.Contains(from, ".") {
+			rename(out, snake(from), to)
+		}
+	}
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 // flat lifts a member of data up beside the others.

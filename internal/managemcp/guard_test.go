@@ -62,7 +62,8 @@ func TestCredentials(t *testing.T) {
 	}{
 		"none":       {map[string]string{}, 401},
 		"junk":       {map[string]string{"Authorization": "Bearer ok_junk"}, 401},
-		"a session":  {map[string]string{"Authorization": "Bearer " + h.owner.Token}, 403},
+		"no session": {map[string]string{"Authorization": "Bearer eyJhbGciOiJub25lIn0.e30."}, 401},
+		"otherwise":  {map[string]string{"X-API-Key": h.owner.Token}, 403},
 		"a personal": {map[string]string{"Authorization": "Bearer " + personal}, 403},
 		"operator's": {map[string]string{"Authorization": "Bearer " + h.operator}, 403},
 		"two":        {map[string]string{"Authorization": "Bearer " + h.key, "X-API-Key": h.operator}, 400},
@@ -75,6 +76,19 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("%s: no challenge", name)
 		}
 	}
+	t.Run("a person's session operates its organization, and no other", func(t *testing.T) {
+		h.single = false
+		defer func() { h.single = true }()
+		as := map[string]string{"Authorization": "Bearer " + h.owner.Token}
+		if status, body, _ := h.post(as, listTools); status != 400 || !strings.Contains(body, "TENANT_ORG_HEADER_REQUIRED") {
+			t.Errorf("%d %s", status, body)
+		}
+		as["X-Headgate-Org-Id"] = h.Tenant("elsewhere").Organization.ID
+		if status, body, _ := h.post(as, listTools); status != 404 || body != "" {
+			t.Errorf("%d %q", status, body)
+		}
+		testkit.Equal(t, h.tool("get_workspace", map[string]any{"workspace_id": "default"}, map[string]string{"Authorization": "Bearer " + h.owner.Token}).ok()["default"], any(true))
+	})
 	t.Run("a path below is nothing", func(t *testing.T) {
 		resp := testkit.Must(http.Get(h.server.URL + "/manage/mcp/x"))(t)
 		resp.Body.Close()
@@ -82,21 +96,95 @@ func TestCredentials(t *testing.T) {
 	})
 }
 
+// revisions are those of the legacy era; an unknown one is answered with the newest.
+var revisions = map[string]string{"2024-11-05": "2024-11-05", "2025-03-26": "2025-03-26", "2025-06-18": "2025-06-18", "2025-11-25": "2025-11-25", "1999-01-01": "2025-11-25"}
+
 func TestEras(t *testing.T) {
 	h := newHouse(t)
-	t.Run("legacy", func(t *testing.T) {
-		status, body, _ := h.post(h.headers(), `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}`)
-		if status != 200 || !strings.Contains(body, `"protocolVersion":"2025-11-25"`) || !strings.Contains(body, "headgate-management") {
-			t.Errorf("%d %s", status, body)
+	type reply struct {
+		Result map[string]any
+		Error  *struct {
+			Code    int
+			Message string
 		}
-	})
-	t.Run("modern", func(t *testing.T) {
+	}
+	read := func(body string) (r reply) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(body), &r); err != nil {
+			t.Fatalf("no JSON-RPC: %s", body)
+		}
+		return r
+	}
+	honest := map[string]any{"tools": map[string]any{}, "prompts": map[string]any{}, "resources": map[string]any{}}
+	legacy := func(body string) (int, reply) {
+		t.Helper()
 		headers := h.headers()
-		headers["Mcp-Protocol-Version"], headers["Mcp-Method"], headers["Mcp-Name"] = "2026-07-28", "tools/call", "list_templates"
-		status, body, _ := h.post(headers, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_templates","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`)
-		if status != 200 || !strings.Contains(body, `"assistant"`) {
-			t.Errorf("%d %s", status, body)
+		headers["Mcp-Protocol-Version"] = "2025-11-25"
+		status, text, _ := h.post(headers, body)
+		return status, read(text)
+	}
+	modern := func(method, name, params string) (int, reply) {
+		t.Helper()
+		headers := h.headers()
+		headers["Mcp-Protocol-Version"], headers["Mcp-Method"] = "2026-07-28", method
+		if name != "" {
+			headers["Mcp-Name"] = name
 		}
+		status, text, _ := h.post(headers, `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{`+params+`"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`)
+		return status, read(text)
+	}
+	t.Run("initialize agrees on a revision and promises no more than there is", func(t *testing.T) {
+		for asked, got := range revisions {
+			status, text, header := h.post(h.headers(), `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"`+asked+`","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}`)
+			r := read(text)
+			testkit.Equal(t, []any{status, r.Result["protocolVersion"], r.Result["capabilities"], header.Get("Mcp-Session-Id")}, []any{200, got, any(honest), ""})
+		}
+		status, _, _ := h.post(h.headers(), `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+		testkit.Equal(t, status, 202)
+		_, r := legacy(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+		testkit.Equal(t, r.Result, map[string]any{})
+	})
+	t.Run("discover tells the same", func(t *testing.T) {
+		status, r := modern("server/discover", "", "")
+		testkit.Equal(t, []any{status, r.Result["capabilities"], r.Result["cacheScope"], r.Result["resultType"]}, []any{200, any(honest), "private", "complete"})
+	})
+	t.Run("both eras list and answer the same, and nothing goes into a shared cache", func(t *testing.T) {
+		for method, member := range map[string]string{"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources"} {
+			_, old := legacy(`{"jsonrpc":"2.0","id":1,"method":"` + method + `"}`)
+			_, new := modern(method, "", "")
+			testkit.Equal(t, new.Result[member], old.Result[member])
+			testkit.Equal(t, []any{new.Result["cacheScope"], old.Result["nextCursor"], new.Result["nextCursor"]}, []any{"private", nil, nil})
+			status, _ := legacy(`{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":{"cursor":"cAnArY"}}`)
+			testkit.Equal(t, status, 200)
+			_, r := modern(method, "", `"cursor":"cAnArY",`)
+			testkit.Equal(t, r.Error.Code, -32602)
+		}
+		_, old := legacy(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_templates","arguments":{}}}`)
+		_, new := modern("tools/call", "list_templates", `"name":"list_templates","arguments":{},`)
+		testkit.Equal(t, new.Result["structuredContent"], old.Result["structuredContent"])
+		_, r := modern("resources/read", "headgate://events", `"uri":"headgate://events",`)
+		testkit.Equal(t, r.Result["cacheScope"], any("private"))
+	})
+	t.Run("what is no method, tool, prompt or message is refused in JSON-RPC, and not repeated", func(t *testing.T) {
+		for body, code := range map[string]int{
+			`{"jsonrpc":"2.0","id":1,"method":"nothing/cAnArY"}`:                                              -32601,
+			`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"nobody","arguments":{}}}`:        -32602,
+			`{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"onboard_team","arguments":{}}}`: -32602,
+			`{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"nobody"}}`:                      -32602,
+			`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"headgate://nobody"}}`:         -32602,
+			`{"cAnArY`: -32700, `[]`: -32600, `"cAnArY"`: -32600, ``: -32700,
+		} {
+			headers := h.headers()
+			headers["Mcp-Protocol-Version"] = "2025-11-25"
+			status, text, _ := h.post(headers, body)
+			var r reply
+			_ = json.Unmarshal([]byte(text), &r)
+			if r.Error == nil || r.Error.Code != code || strings.Contains(r.Error.Message, "cAnArY") || status >= 500 {
+				t.Errorf("%s: %d %s", body, status, text)
+			}
+		}
+		status, text, _ := h.post(h.headers(), `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"`+strings.Repeat("x", 7<<20)+`"}}`)
+		testkit.Equal(t, []any{status, read(text).Error.Code}, []any{413, -32600})
 	})
 }
 
@@ -116,8 +204,27 @@ func TestArguments(t *testing.T) {
 			t.Errorf("%s %s: %s", c.tool, c.arguments, text)
 		}
 	}
+	t.Run("they say what would fit", func(t *testing.T) {
+		for arguments, want := range map[string]string{
+			`{"name":"x","tier":9}`:                       `tier must be at most 4`,
+			`{"tier":1}`:                                  `name is required`,
+			`{"name":7}`:                                  `name must be of type string`,
+			`{"name":"x","colour":"cAnArY"}`:              ` has an argument that is not known; the tool takes: model, name, parent_id, role, runtime, template, tier`,
+			`{"name":"` + strings.Repeat("x", 101) + `"}`: `name must have at most 100 characters`,
+		} {
+			a := h.tool("provision_workspace", json.RawMessage(arguments))
+			a.failed("INVALID_ARGUMENTS")
+			field := anyList(a.Data["detail"].(map[string]any)["fields"])[0].(map[string]any)
+			testkit.Equal(t, text(field["field"])+" "+text(field["message"]), want)
+		}
+		a := h.tool("set_llm_billing_mode", json.RawMessage(`{"workspace_id":"default","mode":"cAnArY"}`))
+		a.failed("INVALID_ARGUMENTS")
+		if text := string(testkit.Must(json.Marshal(a.Data))(t)); !strings.Contains(text, `platform_managed`) {
+			t.Error(text)
+		}
+	})
 	// Nothing was called: what the door itself asks is in memory by now.
-	if n := h.Store.Queries() - queries; n > 8 {
+	if n := h.Store.Queries() - queries; n > 14 {
 		t.Errorf("%d queries", n)
 	}
 	t.Run("what is in a path stays in its segment", func(t *testing.T) {
@@ -167,6 +274,14 @@ func TestApprovals(t *testing.T) {
 		a := ask("mint_org_token", map[string]any{"name": "x"})
 		testkit.Equal(t, decide(a, "reject"), 200)
 		testkit.Equal(t, h.tool("mint_org_token", map[string]any{"name": "x"}).failed("AUTH_ERROR"), 403)
+	})
+	t.Run("a person decides through the same tools", func(t *testing.T) {
+		person := map[string]string{"Authorization": "Bearer " + h.owner.Token}
+		a := ask("set_org_secret", map[string]any{"key": "MORE", "value": "x"})
+		testkit.Equal(t, h.tool("decide_approval", map[string]any{"approval_id": a["id"], "decision": "approve", "note": "fine"}, person).ok()["status"], any("approved"))
+		testkit.Equal(t, h.tool("decide_approval", map[string]any{"approval_id": a["id"], "decision": "reject"}, person).failed("HTTP 409"), 409)
+		testkit.Equal(t, h.tool("set_org_secret", map[string]any{"key": "MORE", "value": "x"}).ok()["status"], any("saved"))
+		testkit.Equal(t, h.tool("delete_org_secret", map[string]any{"key": "MORE"}, person).ok()["status"], any("deleted")) // a person is not held back
 	})
 	t.Run("removing waits with its own workspace, looking ahead does not", func(t *testing.T) {
 		ws := text(h.tool("provision_workspace", map[string]any{"name": "Gone"}).ok()["id"])

@@ -48,7 +48,7 @@ const (
 const Base = "/manage/mcp"
 
 var (
-	errKind      = fault.New(fault.Forbidden, "manage.key", "This door takes an organization key (ok_…), or a workspace's own key (wk_…).")
+	errKind      = fault.New(fault.Forbidden, "manage.key", "This door takes an organization key (ok_…), a workspace's own key (wk_…), or the token of a person's session in an organization.")
 	errOrgNeeded = fault.New(fault.Invalid, "manage.org_header", "Say which organization you mean: X-Headgate-Org-Id.")
 	errPath      = fault.New(fault.NotFound, "manage.path", "There is nothing here. The management MCP is at /manage/mcp.")
 )
@@ -76,8 +76,8 @@ func New(o Options) *Handler {
 		return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server() },
 			&mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true, DisableLocalhostProtection: true, PropagateRequestCancellation: true})
 	}
-	h.own = serve(management, "headgate-management", (*registry).extras)
-	h.workspace = serve(ownWorkspace, "headgate-workspace", func(*registry, finder) {})
+	h.own = serve(management, serverName, (*registry).extras)
+	h.workspace = serve(ownWorkspace, workspaceName, func(*registry, finder) {})
 	return h
 }
 
@@ -105,7 +105,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	known := true
-	if by.Kind == access.OrganizationKey {
+	if by.Kind != access.WorkspaceKey {
 		if known, err = h.organization(r, by); err != nil {
 			h.Refuse(w, r, err)
 			return
@@ -120,10 +120,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.tickets.Delete(ticket)
 	r.Header.Set(headerTicket, ticket)
 	if by.Kind == access.WorkspaceKey {
-		h.workspace.ServeHTTP(w, r)
+		spoken(w, r, h.workspace)
 		return
 	}
-	h.own.ServeHTTP(w, r)
+	spoken(w, r, h.own)
 }
 
 // admit finds out who asks.
@@ -138,7 +138,7 @@ func (h *Handler) admit(r *http.Request) (*access.Principal, string, error) {
 	if c.Scheme == rest.NoScheme {
 		return nil, "", rest.ErrNoCredential
 	}
-	if c.Prefix == "" {
+	if c.Prefix == "" && c.Scheme != rest.Bearer { // a session's token comes as one
 		return nil, "", errKind
 	}
 	by, err := h.Authenticate(r, c)
@@ -148,7 +148,12 @@ func (h *Handler) admit(r *http.Request) (*access.Principal, string, error) {
 	if i := request.From(r.Context()); i != nil {
 		i.Principal = by.ID
 	}
-	if by.Kind != access.OrganizationKey && by.Kind != access.WorkspaceKey {
+	switch by.Kind {
+	case access.OrganizationKey, access.WorkspaceKey, access.Session:
+	default:
+		return nil, "", errKind
+	}
+	if by.Organization == "" {
 		return nil, "", errKind
 	}
 	return by, c.Value, h.Allow(r.Context(), by)

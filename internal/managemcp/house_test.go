@@ -49,6 +49,9 @@ func newHouse(t *testing.T) *house {
 	}
 	door := managemcp.New(managemcp.Options{Door: h.platform, Credentials: find, Version: "test",
 		Authenticate: func(r *http.Request, c rest.Credential) (*access.Principal, error) {
+			if c.Prefix == "" {
+				return w.Identity.Authenticate(r.Context(), c.Value)
+			}
 			return w.APIKeys.Authenticate(r.Context(), c.Value, request.ClientAddr(r.Context()))
 		},
 		Allow:  func(context.Context, *access.Principal) error { return nil },

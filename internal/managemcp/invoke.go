@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	broken "github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
 // Caller sends a request to the Platform API: in process, or over the network.
@@ -30,7 +33,7 @@ const (
 	errRate        = "RATE_LIMITED"
 	errTier        = "CP_TIER_NOT_CONFIGURED"
 	errArguments   = "INVALID_ARGUMENTS"
-	errUnreachable = "UNREACHABLE"
+	errUnreachable = "Tenant host unreachable at " // and the host
 )
 
 // failure is how every failure is told. Status is null when nothing was called.
@@ -51,6 +54,7 @@ type invocation struct {
 	who     Identity
 	given   map[string]any
 	header  http.Header
+	said    string // beside the answer, for people
 	failure *failure
 }
 
@@ -107,7 +111,7 @@ func (c *invocation) validate(arguments json.RawMessage) bool {
 	switch {
 	case errors.As(err, &wrong):
 		var problems []problem
-		list(wrong, &problems)
+		c.list(wrong, &problems)
 		c.fail(errArguments, map[string]any{"message": "The arguments do not fit the tool. See fields and the tool's schema; nothing was called.", "fields": problems}, 0)
 		return false
 	case err != nil:
@@ -124,16 +128,21 @@ type problem struct {
 	Message string `json:"message"`
 }
 
-func list(e *jsonschema.ValidationError, into *[]problem) {
-	if len(e.Causes) == 0 {
-		if len(*into) < 20 {
-			*into = append(*into, problem{strings.Join(safe(e.InstanceLocation), "."), rule(e)})
+func (c *invocation) list(e *jsonschema.ValidationError, into *[]problem) {
+	for _, cause := range e.Causes {
+		c.list(cause, into)
+	}
+	if len(e.Causes) > 0 || len(*into) >= 20 {
+		return
+	}
+	place := safe(e.InstanceLocation)
+	if missing, ok := e.ErrorKind.(*broken.Required); ok { // names of the schema's
+		for _, name := range missing.Missing {
+			*into = append(*into, problem{strings.Join(append(slices.Clone(place), name), "."), "is required"})
 		}
 		return
 	}
-	for _, cause := range e.Causes {
-		list(cause, into)
-	}
+	*into = append(*into, problem{strings.Join(place, "."), c.rule(e)})
 }
 
 // safe repeats a place in the arguments as far as it looks like names.
@@ -150,21 +159,36 @@ func safe(path []string) []string {
 	return out
 }
 
-// rule words the keyword that was broken.
-func rule(e *jsonschema.ValidationError) string {
-	words := e.ErrorKind.KeywordPath()
-	switch keyword := words[len(words)-1]; keyword {
-	case "required":
-		return "has a member missing that is required"
-	case "additionalProperties":
+// rule words the keyword that was broken, with what the schema says of it.
+func (c *invocation) rule(e *jsonschema.ValidationError) string {
+	switch k := e.ErrorKind.(type) {
+	case *broken.AdditionalProperties:
+		if len(e.InstanceLocation) == 0 {
+			return "has an argument that is not known; the tool takes: " + or(strings.Join(slices.Sorted(maps.Keys(c.tool.places)), ", "), "nothing")
+		}
 		return "has a member that is not known"
-	case "type":
-		return "is of another type"
-	case "enum", "const":
-		return "is none of the values allowed"
-	default:
-		return "does not meet " + keyword
+	case *broken.Type:
+		return "must be of type " + strings.Join(k.Want, " or ")
+	case *broken.Enum:
+		text, _ := json.Marshal(k.Want)
+		return "must be one of " + string(text)
+	case *broken.Minimum:
+		return "must be at least " + k.Want.RatString()
+	case *broken.Maximum:
+		return "must be at most " + k.Want.RatString()
+	case *broken.MinLength:
+		return fmt.Sprintf("must have at least %d characters", k.Want)
+	case *broken.MaxLength:
+		return fmt.Sprintf("must have at most %d characters", k.Want)
+	case *broken.MinItems:
+		return fmt.Sprintf("must have at least %d entries", k.Want)
+	case *broken.MaxItems:
+		return fmt.Sprintf("must have at most %d entries", k.Want)
+	case *broken.MaxProperties:
+		return fmt.Sprintf("must have at most %d members", k.Want)
 	}
+	words := e.ErrorKind.KeywordPath()
+	return "does not meet " + words[len(words)-1]
 }
 
 func (c *invocation) invalid(field, message string) {
@@ -284,6 +308,10 @@ func (c *invocation) fetch(ctx context.Context, method, path string, into any) b
 // exchange sends a request and reads the whole answer.
 func (c *invocation) exchange(r *http.Request) (int, []byte) {
 	resp, err := c.call(r.Context(), r)
+	if errors.Is(err, errBroken) {
+		c.fail("HTTP 500", "Something went wrong on our side, in the midst of the answer. Look whether what was asked for has happened before you ask again.", http.StatusInternalServerError)
+		return 0, nil
+	}
 	if err != nil {
 		c.unreachable(r)
 		return 0, nil
@@ -298,7 +326,7 @@ func (c *invocation) exchange(r *http.Request) (int, []byte) {
 }
 
 func (c *invocation) unreachable(r *http.Request) {
-	c.fail(errUnreachable, fmt.Sprintf("Tenant host unreachable at %s://%s", r.URL.Scheme, r.URL.Host), 0)
+	c.fail(errUnreachable+r.URL.Scheme+"://"+r.URL.Host, "Nothing answered there, or only half an answer came. Check that Headgate runs and that HEADGATE_URL is right, then try again; what was asked for may have happened.", 0)
 }
 
 // send makes the call and returns what the tool answers.
@@ -311,7 +339,11 @@ func (c *invocation) send(r *http.Request) any {
 		c.refused(status, text)
 		return nil
 	case len(bytes.TrimSpace(text)) == 0:
-		return map[string]any{"raw": "", "status": status}
+		out := map[string]any{"raw": "", "status": status}
+		if c.tool.finish != nil {
+			c.tool.finish(c, out)
+		}
+		return out
 	}
 	var envelope struct {
 		Data map[string]any `json:"data"`
@@ -327,11 +359,12 @@ func (c *invocation) send(r *http.Request) any {
 	if status == http.StatusAccepted {
 		return c.waiting(envelope.Data, envelope.Meta.Message)
 	}
-	return c.answer(envelope.Data, envelope.Meta.Message)
+	c.said = envelope.Meta.Message
+	return c.answer(envelope.Data)
 }
 
 // answer is the operation's data under the tool's names.
-func (c *invocation) answer(data map[string]any, message string) any {
+func (c *invocation) answer(data map[string]any) any {
 	if c.tool.out != "" {
 		if main, ok := data[c.tool.out].(map[string]any); ok {
 			delete(data, c.tool.out)
@@ -342,14 +375,9 @@ func (c *invocation) answer(data map[string]any, message string) any {
 		}
 	}
 	out, _ := c.tool.rename(data, c.tool.answer, toSnake).(map[string]any)
-	for from, to := range c.tool.renamed {
-		if v, ok := out[from]; ok {
-			delete(out, from)
-			out[to] = v
-		}
-	}
-	if c.tool.kind == discloses && message != "" {
-		out["warning"] = message
+	c.tool.worded(out)
+	if c.tool.finish != nil {
+		c.tool.finish(c, out)
 	}
 	return out
 }

@@ -1,7 +1,6 @@
 package managemcp
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -55,7 +54,7 @@ func (p prompt) get(given map[string]string) (*mcp.GetPromptResult, error) {
 	for _, a := range p.args {
 		v, ok := given[a.name]
 		if a.required && strings.TrimSpace(v) == "" {
-			return nil, fmt.Errorf("the prompt %s needs %s", p.name, a.name)
+			return nil, wrongParams("The prompt " + p.name + " needs " + a.name + ".")
 		}
 		if !ok {
 			v = "not given"

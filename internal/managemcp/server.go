@@ -2,6 +2,7 @@ package managemcp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -27,6 +28,12 @@ type registry struct {
 // request's headers.
 type finder func(extra *mcp.RequestExtra) (session, bool)
 
+// The names of the two servers.
+const (
+	serverName    = "headgate-management"
+	workspaceName = "headgate-workspace"
+)
+
 const instructions = `These tools operate one Headgate organization: its workspaces, secrets, budgets, templates, keys and audit trail.
 A failure is a result with error, detail and status. Some operations may wait for a person: the answer then has an approval; ask again for exactly the same once it is given.
 Destructive tools say so in their hints. Use dry_run before them where they have it.`
@@ -37,7 +44,8 @@ func newRegistry(door *rest.Door, specs []spec, name, version string, find finde
 	if err != nil {
 		return nil, err
 	}
-	g := &registry{tools: tools, server: mcp.NewServer(&mcp.Implementation{Name: name, Title: "Headgate management", Version: version}, &mcp.ServerOptions{Instructions: instructions})}
+	g := &registry{tools: tools, server: mcp.NewServer(&mcp.Implementation{Name: name, Title: "Headgate management", Version: version}, &mcp.ServerOptions{Instructions: instructions, Capabilities: capabilities(name == serverName)})}
+	g.server.AddReceivingMiddleware(private)
 	for _, t := range tools {
 		g.server.AddTool(t.describe(), func(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			s, ok := find(r.Extra)
@@ -103,9 +111,17 @@ func (g *registry) extras(find finder) {
 	}
 }
 
-// do sends a request to a handler in this process.
+var errBroken = errors.New("the handler gave up in the midst of its answer")
+
+// do sends a request to a handler in this process. Tools run in goroutines of
+// the SDK's, where a panic would end the program.
 func do(h http.Handler) Caller {
-	return func(_ context.Context, r *http.Request) (*http.Response, error) {
+	return func(_ context.Context, r *http.Request) (resp *http.Response, err error) {
+		defer func() {
+			if recover() != nil {
+				resp, err = nil, errBroken
+			}
+		}()
 		w := &answer{header: http.Header{}, status: http.StatusOK}
 		h.ServeHTTP(w, r)
 		return w.response(), nil

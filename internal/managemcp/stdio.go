@@ -36,11 +36,11 @@ type Config struct {
 // Stdio serves the tools over In and Out, until the client or ctx ends. Nothing
 // is called before a tool is: a Headgate that is away is told of by its results.
 func Stdio(ctx context.Context, c Config) error {
-	specs, name := management, "headgate-management"
+	specs, name := management, serverName
 	switch c.Mode {
 	case "", "management":
 	case "workspace":
-		specs, name = ownWorkspace, "headgate-workspace"
+		specs, name = ownWorkspace, workspaceName
 	default:
 		return fmt.Errorf("HEADGATE_MCP_MODE is management or workspace, not another word")
 	}

@@ -76,7 +76,7 @@ func TestStdio(t *testing.T) {
 		url := "http://" + l.Addr().String()
 		testkit.Must0(t, l.Close())
 		a := use(t, stdio(t, managemcp.Config{URL: url, OrgKey: h.key}), "list_workspaces", map[string]any{})
-		testkit.Equal(t, a.Data["detail"], any("Tenant host unreachable at "+url))
+		testkit.Equal(t, a.Data["error"], any("Tenant host unreachable at "+url))
 	})
 	t.Run("one workspace acting on itself", func(t *testing.T) {
 		key := text(h.tool("mint_workspace_token", map[string]any{"workspace_id": "default"}).ok()["auth_token"])

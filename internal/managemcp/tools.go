@@ -38,7 +38,9 @@ type spec struct {
 	op                 string
 	args               []arg
 	out                string            // the member of data that is the answer; "" all of it
-	renamed            map[string]string // members of the answer under the contract's names
+	renamed            map[string]string // members of the answer, and of the rows of its lists (list.member), under the contract's names
+	told               map[string]any    // JSON Schema of members that finish adds or words anew
+	finish             func(c *invocation, out map[string]any)
 	kind               kind
 	operator           bool                                          // needs the operator's key
 	needs              string                                        // an argument that only the tool requires
@@ -48,7 +50,12 @@ type spec struct {
 
 var (
 	workspaceID = arg{"workspace_id", "workspaceId"}
+	serverID    = arg{"server_id", "serverId"}
+	pluginID    = arg{"plugin_id", "serviceId"}
 	token       = map[string]string{"key": "auth_token"}
+	events      = map[string]string{"events.action": "event_type", "events.details": "payload"}
+	text        = map[string]any{"type": "string"}
+	number      = map[string]any{"type": "integer"}
 )
 
 // management are the tools that operate an organization. The first 31 are
@@ -81,25 +88,35 @@ var management = []spec{
 	{name: "list_templates", title: "List templates", about: "Recipes for one workspace.", op: "listTemplates"},
 	{name: "import_template", title: "Import template", about: "Keep files (path to content, at most 200) as a template.", op: "importTemplate", args: plain("name", "files"), kind: adds},
 	{name: "mint_org_token", title: "Mint organization key", about: "Make an organization key, shown once. It is root of the organization: it can do everything in it, including minting and revoking organization keys. At most ten an hour and 100 live ones.",
-		op: "createOrganizationKey", args: append(plain("name"), arg{"expires_in", "expiresIn"}), fixed: map[string]any{"kind": "organization"}, out: "apiKey", renamed: token, kind: discloses, before: nameKey},
-	{name: "list_org_tokens", title: "List organization keys", about: "The organization's keys that are not revoked, newest first.", op: "listOrganizationKeys", fixed: map[string]any{"kind": "organization", "limit": 100}, renamed: map[string]string{"keys": "tokens"}},
-	{name: "revoke_org_token", title: "Revoke organization key", about: "End an organization key, at once.", op: "revokeOrganizationKey", args: []arg{{"id", "keyId"}}, kind: destroys},
-	{name: "mint_workspace_token", title: "Mint workspace key", about: "Make a key of one workspace, shown once. At most 50 live ones.", op: "createOrganizationKey", args: []arg{{"workspace_id", "workspaceId"}}, needs: "workspace_id", fixed: map[string]any{"kind": "workspace", "name": "management"}, out: "apiKey", renamed: token, kind: discloses},
+		op: "createOrganizationKey", args: append(plain("name"), arg{"expires_in", "expiresIn"}), fixed: map[string]any{"kind": "organization"}, out: "apiKey", renamed: token, told: map[string]any{"prefix": text, "warning": text}, finish: tellKey("warning"), kind: discloses, before: nameKey},
+	{name: "list_org_tokens", title: "List organization keys", about: "The organization's keys that are not revoked, newest first.", op: "listOrganizationKeys", fixed: map[string]any{"kind": "organization", "limit": 100},
+		renamed: map[string]string{"keys": "tokens", "keys.organizationId": "org_id", "keys.lastUsed": "last_used_at"}, told: map[string]any{"count": number}, finish: tellKeys},
+	{name: "revoke_org_token", title: "Revoke organization key", about: "End an organization key, at once.", op: "revokeOrganizationKey", args: []arg{{"id", "keyId"}}, told: map[string]any{"revoked": text}, finish: tellRevoked, kind: destroys},
+	{name: "mint_workspace_token", title: "Mint workspace key", about: "Make a key of one workspace, shown once. At most 50 live ones (RATE_LIMITED).", op: "createOrganizationKey", args: []arg{{"workspace_id", "workspaceId"}}, needs: "workspace_id", fixed: map[string]any{"kind": "workspace", "name": "management"}, out: "apiKey", renamed: token,
+		told: map[string]any{"prefix": text, "message": text, "workspace_id": text}, finish: tellKey("message"), kind: discloses},
 	{name: "get_org_plugin_allowlist", title: "Get plugin allowlist", about: "Which services workspaces may have. An empty list allows all (allow_all).", op: "getAllowlist", args: []arg{{"org_id", "organizationId"}}, fixed: map[string]any{"organizationId": "me"}},
 	{name: "set_org_plugin_allowlist", title: "Set plugin allowlist", about: "Replace which services workspaces may have, in one step. Enforced when one is installed and at every call. enabled_by says who answers for it.",
-		op: "setAllowlist", args: append([]arg{{"org_id", "organizationId"}}, plain("plugins", "enabled_by")...), fixed: map[string]any{"organizationId": "me"}, kind: changes},
+		op: "setAllowlist", args: append([]arg{{"org_id", "organizationId"}}, plain("plugins", "enabled_by")...), fixed: map[string]any{"organizationId": "me"},
+		told: map[string]any{"plugins": map[string]any{"type": "array", "items": text}}, finish: tellPlugins, kind: changes},
 	{name: "export_bundle", title: "Export bundle", about: "A workspace and those below it as a bundle, without secrets, its digests signed.", op: "exportBundle", args: []arg{workspaceID}, out: "bundle"},
 	{name: "import_bundle", title: "Import bundle", about: "Make the workspaces of a bundle, with new ids, all or none.", op: "importBundle", args: plain("bundle", "parent_id", "dry_run", "plan_id"), kind: adds},
-	{name: "list_org_events", title: "List events", about: "The newest hundred events of the audit trail, of one workspace or all.", op: "listAuditEvents", args: []arg{workspaceID}, fixed: map[string]any{"limit": 100}},
+	{name: "list_org_events", title: "List events", about: "The newest hundred events of the audit trail, of one workspace or all.", op: "listAuditEvents", args: []arg{workspaceID}, fixed: map[string]any{"limit": 100}, renamed: events},
 	{name: "list_pending_approvals", title: "List pending approvals", about: "Operations that wait for a person. Reading changes nothing.", op: "listApprovals", fixed: map[string]any{"pending": true, "limit": 50}},
 	{name: "list_orgs", title: "List all organizations", about: "Every organization of the installation. Needs the operator's key.", op: "adminListOrganizations", fixed: map[string]any{"limit": 100}, args: plain("page"), operator: true},
 	{name: "get_org", title: "Get an organization", about: "One organization of the installation, by slug. Needs the operator's key.", op: "adminGetOrganization", args: []arg{{"slug", "organizationId"}}, out: "organization", operator: true},
 
 	{name: "get_llm_billing_mode", title: "Get model billing mode", about: "Who pays for a workspace's models, and where that is said.", op: "getModelBilling", args: []arg{workspaceID}},
 	{name: "get_workspace_budget", title: "Get workspace budget", about: "A workspace's budget and what it has spent.", op: "getBudget", args: []arg{workspaceID}},
-	{name: "decide_approval", title: "Decide approval", about: "Agree to an operation that waits, or refuse it. For a person's session alone: a key is answered AUTH_ERROR.", op: "decideApproval", args: []arg{{"approval_id", "approvalId"}, {"decision", ""}, {"note", ""}}, out: "approval", kind: changes},
+	{name: "decide_approval", title: "Decide approval", about: "Agree to an operation that waits, or refuse it. A person decides: it works only where the connection carries the token of a person's session; with any key it answers AUTH_ERROR, so then ask a person, and show them approval_id, action and target.", op: "decideApproval", args: []arg{{"approval_id", "approvalId"}, {"decision", ""}, {"note", ""}}, out: "approval", kind: changes},
 	{name: "list_members", title: "List members", about: "The people of the organization.", op: "listMembers", args: plain("page"), fixed: map[string]any{"limit": 100}},
 	{name: "get_usage", title: "Get usage", about: "Calls and credits by service and day or month.", op: "getUsage", args: plain("by", "start_date", "end_date")},
+	{name: "list_available_plugins", title: "List available plugins", about: "The services that workspaces can have, by id: what they are, what a call costs, whether they are configured. filter is a part of a name or description.", op: "listServices", args: plain("filter", "page"), fixed: map[string]any{"limit": 100}},
+	{name: "get_plugin", title: "Get plugin", about: "One service: its config_schema (what configure_plugin takes) and its configuration, without secrets.", op: "getService", args: []arg{pluginID}, out: "service"},
+	{name: "configure_plugin", title: "Configure plugin", about: "Fill in a service's config_schema for the whole organization. A field may refer to a secret as {{secret.KEY}}: set it first with set_org_secret, so that no value passes through here. Secrets left out keep their value.", op: "configureService", args: []arg{pluginID, {"config", ""}}, out: "service", kind: changes},
+	{name: "list_installed_plugins", title: "List installed plugins", about: "The servers of a workspace, with their health, and the mcp_path where agents find each.", op: "listServers", args: []arg{workspaceID}},
+	{name: "install_plugin", title: "Install plugin", about: "Give a workspace a server of a service (plugin_id, from list_available_plugins; its slug does too) under a slug of its own, which its tools' names begin with. One that is_configured is false needs configure_plugin before its tools can be called. A service off the allowlist is refused (AUTH_ERROR).",
+		op: "createServer", args: []arg{workspaceID, pluginID, {"slug", ""}, {"name", ""}}, needs: "plugin_id", out: "server", kind: adds},
+	{name: "uninstall_plugin", title: "Uninstall plugin", about: "Take a server away from its workspace, for good.", op: "deleteServer", args: []arg{serverID}, told: map[string]any{"status": text, "id": text}, finish: tellUninstalled, kind: destroys},
 	{name: "get_import", title: "Get import", about: "How far an import has come, after a crash too.", op: "getImport", args: []arg{{"import_id", "importId"}}},
 	{name: "export_org", title: "Export organization", about: "The organization's workspaces as a recipe for create_org_from_template, without secrets.", op: "exportOrganization", out: "template"},
 }
@@ -110,7 +127,7 @@ var ownWorkspace = []spec{
 	{name: "get_workspace_budget", title: "Get this workspace's budget", about: "Its budget and what it has spent. It cannot change it.", op: "getOwnBudget"},
 	{name: "get_llm_billing_mode", title: "Get model billing mode", about: "Who pays for this workspace's models.", op: "getOwnModelBilling"},
 	{name: "list_workspace_secrets", title: "List secrets", about: "The secrets this workspace sees. Never a value.", op: "listOwnSecrets"},
-	{name: "list_events", title: "List events", about: "What was changed about this workspace.", op: "listOwnEvents", fixed: map[string]any{"limit": 100}},
+	{name: "list_events", title: "List events", about: "What was changed about this workspace.", op: "listOwnEvents", fixed: map[string]any{"limit": 100}, renamed: events},
 	{name: "restart_workspace", title: "Restart this workspace", about: "Make its sessions and processes anew.", op: "restartSelf", kind: restarts},
 }
 
@@ -142,4 +159,48 @@ func nameKey(_ context.Context, c *invocation) bool {
 		c.given["name"] = "management"
 	}
 	return true
+}
+
+// shownOfKey is how much of a key this door shows.
+const shownOfKey = 8
+
+// tellKey words what was said beside a new key, and whose it is.
+func tellKey(word string) func(*invocation, map[string]any) {
+	return func(c *invocation, out map[string]any) {
+		out[word] = c.said
+		if key, _ := out["auth_token"].(string); len(key) > shownOfKey {
+			out["prefix"] = key[:shownOfKey]
+		}
+		if ws, ok := c.given["workspace_id"]; ok {
+			out["workspace_id"] = ws
+		}
+	}
+}
+
+func tellKeys(_ *invocation, out map[string]any) {
+	rows, _ := out["tokens"].([]any)
+	out["count"] = len(rows)
+	for _, r := range rows {
+		row, _ := r.(map[string]any)
+		if prefix, _ := row["prefix"].(string); len(prefix) > shownOfKey {
+			row["prefix"] = prefix[:shownOfKey]
+		}
+	}
+}
+
+func tellRevoked(c *invocation, out map[string]any) { out["revoked"] = c.given["id"] }
+
+func tellPlugins(_ *invocation, out map[string]any) {
+	rows, _ := out["plugins"].([]any)
+	names := make([]any, len(rows))
+	for i, r := range rows {
+		row, _ := r.(map[string]any)
+		names[i] = row["plugin_name"]
+	}
+	out["plugins"] = names
+}
+
+func tellUninstalled(c *invocation, out map[string]any) {
+	clear(out) // the operation answers nothing
+	out["status"], out["id"] = "uninstalled", c.given["server_id"]
 }

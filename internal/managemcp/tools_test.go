@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"headgate/internal/access"
+	"headgate/internal/catalog"
 	"headgate/internal/testkit"
 )
 
@@ -197,28 +199,60 @@ func TestEachTool(t *testing.T) {
 		if !strings.HasPrefix(text(minted["auth_token"]), "ok_") || !strings.Contains(text(minted["warning"]), "everything in the organization") {
 			t.Errorf("minted %v", minted)
 		}
+		testkit.Equal(t, minted["prefix"], any(text(minted["auth_token"])[:8]))
 		h.tool("list_workspaces", map[string]any{}, map[string]string{"Authorization": "Bearer " + text(minted["auth_token"])}).ok()
-		if n := len(anyList(h.tool("list_org_tokens", map[string]any{}).ok()["tokens"])); n != 2 {
-			t.Errorf("%d keys", n)
+		list := h.tool("list_org_tokens", map[string]any{}).ok()
+		newest := anyList(list["tokens"])[0].(map[string]any)
+		testkit.Equal(t, []any{list["count"], newest["id"], newest["prefix"], newest["name"], newest["org_id"]}, []any{json.Number("2"), minted["id"], minted["prefix"], "robot", h.owner.Organization.ID})
+		for _, member := range []string{"created_by", "created_at", "last_used_at"} {
+			if _, ok := newest[member]; !ok {
+				t.Errorf("a key has no %s: %v", member, newest)
+			}
 		}
-		h.tool("revoke_org_token", map[string]any{"id": minted["id"]}).ok()
+		testkit.Equal(t, h.tool("revoke_org_token", map[string]any{"id": minted["id"]}).ok(), map[string]any{"revoked": minted["id"]})
 		status, _, _ := h.post(map[string]string{"Authorization": "Bearer " + text(minted["auth_token"]), "X-Headgate-Org-Id": h.owner.Organization.ID}, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
 		testkit.Equal(t, status, 401)
 		testkit.Equal(t, h.tool("revoke_org_token", map[string]any{"id": minted["id"]}).failed("HTTP 404"), 404)
 		testkit.Equal(t, h.tool("revoke_org_token", map[string]any{"id": "nobody"}).failed("HTTP 404"), 404)
 		own := h.tool("mint_workspace_token", map[string]any{"workspace_id": ws}).ok()
-		if !strings.HasPrefix(text(own["auth_token"]), "wk_") {
+		if !strings.HasPrefix(text(own["auth_token"]), "wk_") || own["workspace_id"] != ws || !strings.Contains(text(own["message"]), "won't be shown again") {
 			t.Errorf("minted %v", own)
 		}
+		for range 49 {
+			h.tool("mint_workspace_token", map[string]any{"workspace_id": ws}).ok()
+		}
+		testkit.Equal(t, h.tool("mint_workspace_token", map[string]any{"workspace_id": ws}).failed("RATE_LIMITED"), 429)
 		testkit.Equal(t, h.tool("mint_workspace_token", map[string]any{"workspace_id": "nobody"}).failed("HTTP 404"), 404)
+	})
+	t.Run("plugins", func(t *testing.T) {
+		offered := testkit.Must(h.Catalog.CreateService(t.Context(), &access.Principal{Kind: access.OperatorKey, Scopes: access.Every}, catalog.ServiceInput{Slug: "notes", URL: "http://127.0.0.1:8089/mcp",
+			ConfigSchema: json.RawMessage(`{"type":"object","required":["token"],"properties":{"token":{"type":"string","writeOnly":true}}}`)}))(t)
+		found := anyList(h.tool("list_available_plugins", map[string]any{"filter": "NOTES"}).ok()["services"])
+		testkit.Equal(t, []any{len(found), found[0].(map[string]any)["id"], found[0].(map[string]any)["is_configured"]}, []any{1, offered.ID, false})
+		made := h.tool("install_plugin", map[string]any{"workspace_id": ws, "plugin_id": "notes", "slug": "pad"}).ok()
+		testkit.Equal(t, []any{made["workspace_id"], made["slug"], made["service_id"], made["mcp_path"]}, []any{ws, "pad", offered.ID, "/mcp/w/team/pad"})
+		testkit.Equal(t, h.tool("install_plugin", map[string]any{"workspace_id": ws, "plugin_id": "notes", "slug": "pad"}).failed("HTTP 409"), 409)
+		testkit.Equal(t, h.tool("install_plugin", map[string]any{"workspace_id": ws, "plugin_id": "nobody", "slug": "x"}).failed("HTTP 404"), 404)
+		h.tool("install_plugin", map[string]any{"workspace_id": ws, "slug": "x"}).failed("INVALID_ARGUMENTS")
+		plugin := h.tool("get_plugin", map[string]any{"plugin_id": offered.ID}).ok()
+		if schema, _ := plugin["config_schema"].(map[string]any); schema["required"] == nil {
+			t.Errorf("plugin %v", plugin)
+		}
+		testkit.Equal(t, h.tool("configure_plugin", map[string]any{"plugin_id": offered.ID, "config": map[string]any{"tokem": "cAnArY"}}).failed("HTTP 400"), 400)
+		testkit.Equal(t, h.tool("configure_plugin", map[string]any{"plugin_id": offered.ID, "config": map[string]any{"token": "{{secret.TOKEN}}"}}).ok()["is_configured"], any(true))
+		installed := anyList(h.tool("list_installed_plugins", map[string]any{"workspace_id": ws}).ok()["servers"])
+		testkit.Equal(t, []any{installed[len(installed)-1].(map[string]any)["id"], installed[len(installed)-1].(map[string]any)["is_configured"]}, []any{made["id"], true})
+		testkit.Equal(t, h.tool("uninstall_plugin", map[string]any{"server_id": made["id"]}).ok(), map[string]any{"status": "uninstalled", "id": made["id"]})
+		testkit.Equal(t, h.tool("uninstall_plugin", map[string]any{"server_id": made["id"]}).failed("HTTP 404"), 404)
 	})
 	t.Run("allowlist", func(t *testing.T) {
 		testkit.Equal(t, h.tool("get_org_plugin_allowlist", map[string]any{}).ok()["allow_all"], any(true))
 		h.tool("set_org_plugin_allowlist", map[string]any{"plugins": []string{}}).failed("INVALID_ARGUMENTS")
 		demo := h.Demo(h.owner.Organization, "mine")
 		set := h.tool("set_org_plugin_allowlist", map[string]any{"plugins": []string{demo.Service.ID}, "enabled_by": "Ada", "org_id": h.owner.Organization.ID}).ok()
-		row := anyList(set["plugins"])[0].(map[string]any)
-		testkit.Equal(t, []any{set["allow_all"], row["plugin_name"], row["enabled_by"]}, []any{false, "mine", "Ada"})
+		testkit.Equal(t, set, map[string]any{"org_id": h.owner.Organization.ID, "allow_all": false, "plugins": []any{"mine"}})
+		row := anyList(h.tool("get_org_plugin_allowlist", map[string]any{}).ok()["plugins"])[0].(map[string]any)
+		testkit.Equal(t, []any{row["plugin_name"], row["enabled_by"]}, []any{"mine", "Ada"})
 		testkit.Equal(t, h.tool("set_org_plugin_allowlist", map[string]any{"plugins": []string{"nobody"}, "enabled_by": "Ada"}).failed("HTTP 400"), 400)
 		testkit.Equal(t, h.tool("get_org_plugin_allowlist", map[string]any{"org_id": h.Tenant("stranger").Organization.ID}).failed("HTTP 404"), 404)
 		status, _ := h.api("POST", "/mcp/servers", map[string]any{"slug": "other", "url": "http://127.0.0.1:8089/mcp"})
@@ -231,7 +265,8 @@ func TestEachTool(t *testing.T) {
 			t.Errorf("%d events", len(all))
 		}
 		for _, e := range anyList(h.tool("list_org_events", map[string]any{"workspace_id": ws}).ok()["events"]) {
-			if e.(map[string]any)["workspace_id"] != ws {
+			row := e.(map[string]any)
+			if _, ok := row["payload"].(map[string]any); row["workspace_id"] != ws || text(row["event_type"]) == "" || !ok || text(row["created_at"]) == "" || row["id"] == nil {
 				t.Errorf("event %v", e)
 			}
 		}

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -48,6 +49,8 @@ type revokeOrgKey struct {
 type revoked struct {
 	Revoked int `json:"revoked"`
 }
+
+var errKeysOfWorkspace = fault.New(fault.Throttled, "platform.keys_of_workspace", "This workspace has 50 live keys, which is the most. Revoke one first.")
 
 // orgKeyWarning is said wherever such a key is made.
 const orgKeyWarning = "An organization key may do everything in the organization, including making and revoking organization keys. "
@@ -101,6 +104,9 @@ func (a *api) createOrgKey(ctx context.Context, in *createOrgKey) (*rest.OK[newA
 		return nil, rest.Invalid(rest.Problem{Field: "body.workspaceId", Message: "is for workspace keys"})
 	}
 	k, value, err := a.APIKeys.Create(ctx, by, spec)
+	if errors.Is(err, apikey.ErrTooMany) && spec.Kind == access.WorkspaceKey {
+		return nil, errKeysOfWorkspace // the contract's status
+	}
 	if err != nil {
 		return nil, err
 	}
