@@ -133,6 +133,11 @@ func (d *Door) failures(o *operation, schemas huma.Registry) map[string]*huma.Re
 			words[status] = append(words[status], word)
 		}
 	}
+	if !o.Public {
+		for _, f := range d.cfg.CredentialFaults {
+			note(f)
+		}
+	}
 	for _, f := range o.Faults {
 		note(f)
 	}

@@ -27,6 +27,9 @@ type Config struct {
 	Credentials  Credentials
 	Authenticate func(*http.Request, Credential) (*access.Principal, error)
 
+	// Credential faults that have words of their own on this door, for the document.
+	CredentialFaults []*fault.Error
+
 	// Limit takes one request from the principal's rate, or, where there is none
 	// (public operations, requests refused before it was known: p is nil), from
 	// the address's. May be nil. A Quota with a Limit above 0 is shown in

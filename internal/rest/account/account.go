@@ -77,14 +77,13 @@ func New(o Options) *rest.Door {
 		Base: "/api/mcp", Title: "Headgate Account API", Version: o.Version, Detail: "My balance, my key, my use of tools.",
 		Form:         rest.AccountForm(codes, texts),
 		Credentials:  rest.Credentials{Prefixes: prefixes},
-		Authenticate: a.authenticate,
-		Limit:        meter.Meter{Limiter: o.Limiter, Tenancy: o.Tenancy, Addresses: o.Addresses}.Limit,
-		Idempotency:  o.Idempotency,
-		Sealer:       o.Keys,
+		Authenticate: a.authenticate, CredentialFaults: []*fault.Error{rest.ErrNoCredential, rest.ErrCredentialForm, identity.ErrTokenExpired, identity.ErrNoEmail},
+		Limit:       meter.Meter{Limiter: o.Limiter, Tenancy: o.Tenancy, Addresses: o.Addresses}.Limit,
+		Idempotency: o.Idempotency,
+		Sealer:      o.Keys,
 	})
 	op := func(method, path, id, summary string, own *fault.Error) rest.Op {
-		return rest.Op{Method: method, Path: path, ID: id, Summary: summary, Tags: []string{"account"}, Permission: access.AccountManage,
-			Faults: []*fault.Error{own, rest.ErrNoCredential, rest.ErrCredentialForm, identity.ErrTokenExpired, identity.ErrTokenInvalid, identity.ErrNoEmail}}
+		return rest.Op{Method: method, Path: path, ID: id, Summary: summary, Tags: []string{"account"}, Permission: access.AccountManage, Faults: []*fault.Error{own}}
 	}
 	enable := op("POST", "/enable", "enable", "Open my account and make its key", errEnabled)
 	regenerate := op("POST", "/regenerate-key", "regenerateKey", "Replace my key; the old one dies at once", errNoKey)

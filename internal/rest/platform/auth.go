@@ -101,10 +101,10 @@ func (a *api) auth() {
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/auth/register", ID: "register", Summary: "Register", Tags: tags, Public: true, Status: http.StatusCreated,
 		Errors: []fault.Kind{fault.Conflict, fault.Forbidden, fault.Unpaid}}, a.register)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/auth/login", ID: "login", Summary: "Sign in", Tags: tags, Public: true,
-		Errors: []fault.Kind{fault.BadCredential, fault.Forbidden}}, a.login)
+		Errors: []fault.Kind{fault.Forbidden}, Faults: []*fault.Error{identity.ErrCredentials}}, a.login)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/auth/refresh", ID: "refresh", Summary: "Exchange a refresh token", Tags: tags, Public: true,
 		Detail: "A refresh token works once; within ten seconds a repeat gets the same successor, and later use ends the session.",
-		Errors: []fault.Kind{fault.BadCredential, fault.Forbidden}}, a.refresh)
+		Errors: []fault.Kind{fault.BadCredential, fault.Forbidden}, Faults: []*fault.Error{identity.ErrTokenExpired}}, a.refresh)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/auth/logout", ID: "logout", Summary: "Sign out", Tags: tags, Guard: rest.AnyPrincipal, Audience: []access.Kind{access.Session}}, a.logout)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/auth/verify-email", ID: "verifyEmail", Summary: "Prove an address", Tags: tags, Public: true}, a.verifyEmail)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/auth/resend-verification", ID: "resendVerification", Summary: "Mail the verification link again", Tags: tags,

@@ -10,13 +10,18 @@ import (
 	"headgate/internal/rest/resttest"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/world"
+	"headgate/internal/workspace"
 )
 
 // known are values that exist when an operation begins.
 func (e *estate) known(op rest.Op) map[string][]string {
 	home := e.owner.Organization
 	// Keys and workspaces that inputs made would fill what an owner may have.
-	testkit.Must(db.Exec(e.t.Context(), e.Store, `UPDATE workspaces SET removed_at = 1 WHERE NOT is_default AND removed_at IS NULL`))(e.t)
+	for _, w := range testkit.Must(e.Workspaces.List(e.t.Context(), home.ID))(e.t) {
+		if !w.Default && w.Parent == "" {
+			testkit.Must(e.Workspaces.Remove(e.t.Context(), world.Headgate(home), home.ID, w.ID, workspace.Removal{Name: w.Name, Tree: true}))(e.t)
+		}
+	}
 	testkit.Must(db.Exec(e.t.Context(), e.Store, `UPDATE keys SET revoked_at = 1 WHERE name <> 'test' AND revoked_at IS NULL`))(e.t)
 	testkit.Must(e.Catalog.SetAllowlist(e.t.Context(), world.Headgate(home), nil, "x"))(e.t)
 	server := e.Demo(home, e.next("h"))
@@ -71,6 +76,7 @@ func TestStrict(t *testing.T) {
 	h := newEstate(t, testkit.SQLite(t)).hostile()
 	t.Run("fields", h.Fields)
 	t.Run("paths", h.Paths)
+	t.Run("shapes", h.Shapes)
 }
 
 func (e *estate) hostile() resttest.Hostile {

@@ -102,12 +102,12 @@ func New(o Options) *rest.Door {
 		Form:        rest.PlatformForm(codes),
 		Credentials: rest.Credentials{Prefixes: keyPrefixes(nil), Cookie: Cookie},
 
-		Authenticate: a.authenticate,
-		Limit:        meter.Meter{Limiter: o.Limiter, Tenancy: o.Tenancy, Addresses: o.Addresses, Operators: o.Operators}.Limit,
-		Failed:       a.failed,
-		Gate:         a.gate,
-		Idempotency:  o.Idempotency,
-		Sealer:       o.Keys,
+		Authenticate: a.authenticate, CredentialFaults: []*fault.Error{identity.ErrTokenExpired},
+		Limit:       meter.Meter{Limiter: o.Limiter, Tenancy: o.Tenancy, Addresses: o.Addresses, Operators: o.Operators}.Limit,
+		Failed:      a.failed,
+		Gate:        a.gate,
+		Idempotency: o.Idempotency,
+		Sealer:      o.Keys,
 	})
 	for _, register := range []func(){
 		a.auth, a.users, a.sessions, a.apiKeys,

@@ -86,7 +86,7 @@ func (a *api) users() {
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/users/me", ID: "getMe", Summary: "Who I am", Tags: tags, Permission: access.ProfileRead, Audience: people}, a.getMe)
 	rest.Handle(a.door, rest.Op{Method: "PATCH", Path: "/users/me", ID: "updateMe", Summary: "Change my name", Tags: tags, Permission: access.ProfileWrite}, a.updateMe)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/users/me/change-password", ID: "changePassword", Summary: "Change my password", Tags: tags,
-		Detail: "Every other session ends.", Permission: access.ProfileWrite}, a.changePassword)
+		Detail: "Every other session ends.", Permission: access.ProfileWrite, Faults: []*fault.Error{identity.ErrCredentials}}, a.changePassword)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/users/me/organizations", ID: "listMyOrganizations", Summary: "Where I may work", Tags: tags, Permission: access.ProfileRead, Audience: people}, a.listPlaces)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/users/me/switch", ID: "switchOrganization", Summary: "Work in another organization", Tags: tags,
 		Detail: "The present token is refused from then on; the refresh token stays.", Permission: access.SessionsManage, Errors: []fault.Kind{fault.NotFound}}, a.switchOrganization)

@@ -50,6 +50,37 @@ func (h Hostile) Fields(t *testing.T) {
 	}
 }
 
+// Shapes sends every operation that takes a body one that is too large, one of
+// another type and one that is packed. None is read.
+func (h Hostile) Shapes(t *testing.T) {
+	for _, op := range h.Door.Operations() {
+		hop := documented(h.Door, op)
+		if hop.RequestBody == nil {
+			continue
+		}
+		t.Run(op.ID, func(t *testing.T) {
+			credential, path := h.Credential(op), h.Door.Base()+fill(op, h.Known(op), nil)
+			huge := bytes.Repeat([]byte(" "), 5<<20)
+			for _, c := range []struct {
+				header http.Header
+				body   []byte
+				status int
+			}{
+				{http.Header{"Content-Type": {"application/json"}}, huge, http.StatusRequestEntityTooLarge},
+				{http.Header{"Content-Type": {"text/xml"}}, []byte("{}"), http.StatusUnsupportedMediaType},
+				{http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}}, []byte("{}"), http.StatusUnsupportedMediaType},
+			} {
+				a := h.send(op, &input{method: op.Method, target: path, header: c.header, hasBody: true, body: c.body}, credential)
+				if a.Code != c.status {
+					t.Errorf("%v: status %d, want %d: %.200s", c.header, a.Code, c.status, a.Body)
+				} else if err := a.check(h.Door, op); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
 // withStrangers returns, by place, how a valid value of a schema gets a field
 // that is not the schema's. Where it has that field there is nothing to show.
 func (g *generator) withStrangers(s *huma.Schema, path string, depth int) map[string]func(name string) (any, bool) {
