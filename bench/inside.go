@@ -31,7 +31,7 @@ const (
 	ledgerPG     = "ledger, PostgreSQL"
 
 	people        = 100 // with an account and keys each
-	keysOfEach    = 100
+	keysOfEach    = 20
 	ledgerCallers = 256
 )
 
@@ -109,7 +109,7 @@ func (in *inside) by() *access.Principal {
 }
 
 // measureKeys measures how long it takes to know a key that was used before,
-// among ten thousand, on every processor at once.
+// among two thousand, on two processors at once.
 func measureKeys(b *bench) error {
 	if b.full == nil {
 		return nil
@@ -124,7 +124,7 @@ func measureKeys(b *bench) error {
 func (b *bench) keys(in *inside) error {
 	each := keysOfEach
 	if b.quick {
-		each /= 10
+		each /= 2
 	}
 	from := netip.MustParseAddr("192.0.2.1")
 	keys := map[string]string{} // text to id

@@ -61,7 +61,7 @@ func run(ctx context.Context, o options) error {
 		callers: map[*target][]*caller{}, results: map[key][]sample{}, values: map[string][]float64{},
 	}
 	if o.quick {
-		b.rounds, b.round, b.warm = 3, 350*time.Millisecond, 50*time.Millisecond
+		b.rounds, b.round, b.warm = 3, 250*time.Millisecond, 40*time.Millisecond
 	}
 	defer b.stop()
 	if err := b.start(!o.without); err != nil {
