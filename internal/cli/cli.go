@@ -78,6 +78,7 @@ type env struct {
 	out     io.Writer
 	err     io.Writer
 	getenv  func(string) string
+	then    func() error // what a command leaves to do once the command tree is gone
 }
 
 // exit ends Run from inside kong's hooks (--help, --version).
@@ -112,7 +113,11 @@ func (p *Program) Run(ctx context.Context, args []string, stdin io.Reader, stdou
 		return x.report(usage(err))
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return x.report(parsed.Run(x))
+	err = parsed.Run(x)
+	if err == nil && x.then != nil {
+		err = x.then()
+	}
+	return x.report(err)
 }
 
 func (x *env) parser() (*kong.Kong, error) {

@@ -90,13 +90,15 @@ first-run.json there until the owner changes the password.
     headgate serve --config headgate.yaml`
 }
 
-// Run serves until the context ends.
+// Run leaves serving until the context ends to do: a server that runs for
+// months needs no memory of the command line.
 func (c *serveCmd) Run(ctx context.Context, x *env) error {
 	s, err := c.load(x)
 	if err != nil {
 		return err
 	}
-	return here(x.program.Serve(ctx, s))
+	x.then = func() error { return here(x.program.Serve(ctx, s)) }
+	return nil
 }
 
 type settingsCmd struct{ settingFlags }
