@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +20,7 @@ type orgCmd struct {
 	Members     orgMembersCmd     `cmd:"" help:"List the organization's people."`
 	Invite      orgInviteCmd      `cmd:"" help:"Invite somebody by mail."`
 	Invitations orgInvitationsCmd `cmd:"" help:"List open invitations."`
+	Accept      orgAcceptCmd      `cmd:"" help:"Accept an invitation that was mailed to you."`
 }
 
 type orgShowCmd struct{}
@@ -171,6 +175,50 @@ func (c *orgInviteCmd) Run(ctx context.Context, x *env) error {
 	}
 	return x.print(data, func() {
 		x.say("Invited %s as %s, until %s.", data.Invitation.Email, data.Invitation.Role, moment(data.Invitation.ExpiresAt))
+	})
+}
+
+type orgAcceptCmd struct{}
+
+func (orgAcceptCmd) Help() string {
+	return `Asks for the link in the mail, or reads it as a line of the input. It is a secret, so it is no argument. You must be
+signed in with the invited address.
+
+    headgate org accept
+    headgate org accept < link.txt`
+}
+
+// Run makes the user a member of the organization that invited them.
+func (orgAcceptCmd) Run(ctx context.Context, x *env) error {
+	api, err := x.api()
+	if err != nil {
+		return err
+	}
+	if terminal(x.in) {
+		_, _ = fmt.Fprint(x.err, "Link in the mail: ")
+	}
+	link, err := readText(bufio.NewReader(io.LimitReader(x.in, 8192)))
+	if err != nil {
+		return err
+	}
+	link = strings.TrimSpace(link)
+	if _, secret, ok := strings.Cut(link, "#token="); ok {
+		link = secret
+	}
+	if link == "" {
+		return invalid("the link is missing: type it, or give it as a line of the input")
+	}
+	invited, _, err := api.ShowInvitation(ctx, client.SecretLinkBody{Token: link})
+	if err != nil {
+		return err
+	}
+	data, _, err := api.AcceptInvitation(ctx, client.SecretLinkBody{Token: link})
+	if err != nil {
+		return err
+	}
+	return x.print(data, func() {
+		o := invited.Invitation.Organization
+		x.say("You are in %s now, as %s. Work there: headgate org switch %s", o.Name, data.Membership.Role, o.ID)
 	})
 }
 
