@@ -165,6 +165,9 @@ func (c *serverLogsCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
+	if s.Transport != "stdio" {
+		return invalid("%s is no stdio server, so there is no program whose standard error could be shown. The log of calls is: headgate logs", s.Slug)
+	}
 	data, _, err := api.GetServerLogs(ctx, s.ID)
 	if err != nil {
 		return err

@@ -6,7 +6,7 @@ import "headgate/internal/fault"
 var (
 	ErrEntry        = fault.New(fault.Invalid, "launch.bad_entry", "This catalog entry cannot be used.")
 	ErrNoEntry      = fault.New(fault.NotFound, "launch.no_entry", "There is no such catalog entry. List them with headgate catalog list.")
-	ErrTaken        = fault.New(fault.Conflict, "launch.name_taken", "There is a catalog entry or service with this name. Choose another with --name.")
+	ErrTaken        = fault.New(fault.Conflict, "launch.name_taken", "There is a catalog entry or service with this name. Give it another: headgate catalog add NAME, with the source.")
 	ErrEnabled      = fault.New(fault.Conflict, "launch.enabled", "The entry is enabled. Disable it first.")
 	ErrShipped      = fault.New(fault.Conflict, "launch.shipped", "Headgate ships this entry, so it cannot be removed. Disable it instead.")
 	ErrNotInstalled = fault.New(fault.Unavailable, "launch.not_installed", "The server's package is not installed on this replica, or was changed since. The operator installs it with headgate catalog enable.")

@@ -83,6 +83,14 @@ func TestProcess(t *testing.T) {
 			t.Fatalf("got %q", got)
 		}
 	})
+	// /bin is a link on many systems: a place for a file in it collided with it.
+	t.Run("shows a path that begins with a link of the runtime", func(t *testing.T) {
+		spec := shell(t, "/bin/cat /etc/hosts | head -n 1")
+		spec.ReadOnly = []string{"/bin/cat"}
+		if got := output(t, start(t, l, spec)); !cmp.Equal(got, []string{"127.0.0.1 localhost"}) {
+			t.Fatalf("got %q", got)
+		}
+	})
 	t.Run("shows declared paths, writable only where declared", func(t *testing.T) {
 		dir := t.TempDir()
 		for _, name := range []string{"ro", "rw"} {

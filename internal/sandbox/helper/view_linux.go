@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -121,11 +122,25 @@ func (v *view) add(place string, attr uint64) error {
 	if err != nil {
 		return &PathError{"A path the server needs does not exist.", err}
 	}
+	place = v.behindLinks(place)
 	if attr == readOnly && v.covers(place) {
 		return nil // it is there already, with the runtime
 	}
 	v.sources = append(v.sources, source{from: place, to: place, attr: attr, dir: info.IsDir()})
 	return nil
+}
+
+// behindLinks is where a path leads that begins with a link of the runtime, as
+// /bin is on many systems: inside, the same link leads there.
+func (v *view) behindLinks(place string) string {
+	for _, link := range v.symlinks {
+		if rest, below := strings.CutPrefix(place, link[0]+"/"); below {
+			if real, err := filepath.EvalSymlinks(link[0]); err == nil {
+				return filepath.Join(real, rest)
+			}
+		}
+	}
+	return place
 }
 
 // covers reports whether a directory that is shown holds the place.

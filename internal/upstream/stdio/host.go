@@ -66,6 +66,7 @@ func (o *Options) fill() {
 const (
 	drainTime  = 5 * time.Second // for calls under way when a server was changed
 	unusedTime = time.Hour       // then a program is forgotten
+	maxRefused = 1024
 )
 
 // key names a program: another version, or other credentials, is another one.
@@ -88,6 +89,7 @@ type Host struct {
 	programs map[key]*program
 	dirs     map[string]chan struct{} // work directories in use; closed when free
 	doubtful map[*program]bool
+	refused  map[string]error // by server: why its program could not even be described
 	closed   bool
 	tasks    sync.WaitGroup
 }
@@ -96,7 +98,7 @@ type Host struct {
 func NewHost(o Options) *Host {
 	o.fill()
 	h := &Host{opts: o, starts: make(chan struct{}, o.Starts), doubts: make(chan struct{}, 1),
-		programs: map[key]*program{}, dirs: map[string]chan struct{}{}, doubtful: map[*program]bool{}}
+		programs: map[key]*program{}, dirs: map[string]chan struct{}{}, doubtful: map[*program]bool{}, refused: map[string]error{}}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
@@ -174,7 +176,7 @@ func (h *Host) level(ctx context.Context) (sandbox.Level, error) {
 // Open implements upstream.Channel. It fails where the program cannot be
 // started at all: too few walls, not installed, not configured.
 func (h *Host) Open(ctx context.Context, s *catalog.Server, b *catalog.Binding) (http.Handler, error) {
-	spec, err := h.spec(ctx, s, b)
+	spec, err := h.describe(ctx, s, b)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +186,7 @@ func (h *Host) Open(ctx context.Context, s *catalog.Server, b *catalog.Binding) 
 // Wake implements upstream.Waker: it starts a server's program if it does not
 // run.
 func (h *Host) Wake(ctx context.Context, s *catalog.Server, b *catalog.Binding) error {
-	spec, err := h.spec(ctx, s, b)
+	spec, err := h.describe(ctx, s, b)
 	if err != nil {
 		return err
 	}
@@ -254,6 +256,24 @@ func (h *Host) spec(ctx context.Context, s *catalog.Server, b *catalog.Binding) 
 	}
 	spec, err := h.opts.Spec(ctx, s, b)
 	spec.Level, spec.Name = level, s.Slug
+	return spec, err
+}
+
+// describe is spec for a program that nobody has asked for yet. It remembers why
+// that failed, for there is no program that could.
+func (h *Host) describe(ctx context.Context, s *catalog.Server, b *catalog.Binding) (sandbox.Spec, error) {
+	spec, err := h.spec(ctx, s, b)
+	if ctx.Err() != nil {
+		return spec, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err == nil:
+		delete(h.refused, s.Key())
+	case len(h.refused) < maxRefused:
+		h.refused[s.Key()] = err
+	}
 	return spec, err
 }
 

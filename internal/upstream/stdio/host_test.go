@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"headgate/internal/catalog"
+	"headgate/internal/fault"
 	"headgate/internal/mcp"
+	"headgate/internal/sandbox"
 	"headgate/internal/testkit"
 	"headgate/internal/upstream/stdio"
 )
@@ -183,4 +187,32 @@ func TestProgramsThatDoNotSpeak(t *testing.T) {
 		_, _ = h.hub.Exchange(t.Context(), request(s, mcp.LatestLegacy, "1", "echo", `{}`), nil)
 		h.logged(s, "cannot start")
 	})
+}
+
+// A server whose runtime is missing said "not asked yet", whatever was tried.
+func TestProgramThatCannotBeDescribed(t *testing.T) {
+	missing := fault.New(fault.Unavailable, "test.missing", "There is no such runtime here.")
+	var found atomic.Bool
+	var h *house
+	h = newHouse(t, func(o *stdio.Options) {
+		o.Spec = func(ctx context.Context, s *catalog.Server, b *catalog.Binding) (sandbox.Spec, error) {
+			if !found.Load() {
+				return sandbox.Spec{}, missing
+			}
+			return h.spec(ctx, s, b)
+		}
+	})
+	s := server("legacy")
+	if _, err := h.hub.Exchange(t.Context(), request(s, mcp.LatestLegacy, "1", "echo", `{"text":"a"}`), nil); err == nil {
+		t.Fatal("it was called")
+	}
+	list := h.host.Status(s.Key())
+	if len(list) != 1 || list[0].State != stdio.Asleep || list[0].Failure == nil || list[0].Failure.Code != "test.missing" {
+		t.Fatalf("got %+v", list)
+	}
+	found.Store(true)
+	h.eventually(s, "echo", `{"text":"a"}`)
+	if list := h.host.Status(s.Key()); len(list) != 1 || list[0].State != stdio.Running || list[0].Failure != nil {
+		t.Fatalf("got %+v", list)
+	}
 }

@@ -50,6 +50,11 @@ func (h *Host) Status(server string) []Status {
 			list = append(list, p.status())
 		}
 	}
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if err := h.refused[server]; err != nil && len(list) == 0 {
+		list = append(list, Status{State: Asleep, Failure: fault.Of(err)})
+	}
 	return list
 }
 
