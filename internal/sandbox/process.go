@@ -134,7 +134,13 @@ func (p *Process) begin(ended func(*Process)) {
 // until the context ends; if part of the line was written by then, the channel
 // is torn and the process is ended.
 func (p *Process) Send(ctx context.Context, message []byte) error {
-	if bytes.IndexByte(message, '\n') >= 0 {
+	return p.SendLine(ctx, append(append(make([]byte, 0, len(message)+1), message...), '\n'))
+}
+
+// SendLine is Send for a message that has its line break already, as its last
+// byte and nowhere else.
+func (p *Process) SendLine(ctx context.Context, line []byte) error {
+	if len(line) == 0 || bytes.IndexByte(line, '\n') != len(line)-1 {
 		return ErrLine
 	}
 	select {
@@ -148,7 +154,7 @@ func (p *Process) Send(ctx context.Context, message []byte) error {
 	if err := ctx.Err(); err != nil {
 		return ErrTornWrite.Because(err)
 	}
-	n, err := p.write(ctx, append(append(make([]byte, 0, len(message)+1), message...), '\n'))
+	n, err := p.write(ctx, line)
 	switch {
 	case err == nil:
 		return nil
@@ -164,6 +170,9 @@ func (p *Process) Send(ctx context.Context, message []byte) error {
 
 // write writes until the context ends.
 func (p *Process) write(ctx context.Context, line []byte) (int, error) {
+	if ctx.Done() == nil {
+		return p.stdin.Write(line)
+	}
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		_ = p.stdin.SetWriteDeadline(time.Unix(1, 0)) // a closed file needs none

@@ -22,6 +22,9 @@ import (
 )
 
 func init() {
+	if len(os.Args) > 2 && os.Args[2] == "leaderless" {
+		runtime.LockOSThread() // main begins in the first thread, and keeps it only from here
+	}
 	hostile["hoard"] = hoard
 	hostile["unlinked"] = unlinked
 	hostile["meddle"] = meddle
@@ -246,7 +249,6 @@ func leaderless(args []string) {
 		}
 		unlinked([]string{"open", args[1], "1"})
 	}()
-	runtime.LockOSThread()
 	if os.Getpid() != unix.Gettid() {
 		panic("this is not the first thread")
 	}

@@ -24,13 +24,13 @@ type call struct {
 	level   level    // log lines wanted (modern)
 	listen  bool     // a subscription: long, and no work
 
-	answer chan *reply // of one
-	inbox  *inbox      // what comes before it
-	queued *atomic.Int64
+	answer chan *reply   // of one
+	inbox  *inbox        // what comes before it
+	queued *atomic.Int64 // of all calls of the child
 }
 
 func newCall(method string) *call {
-	return &call{method: method, level: silent, answer: make(chan *reply, 1), inbox: newInbox(), queued: new(atomic.Int64)}
+	return &call{method: method, level: silent, answer: make(chan *reply, 1), inbox: newInbox()}
 }
 
 // inbox holds messages for one reader. It is mostly empty, so it takes memory

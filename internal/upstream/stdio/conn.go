@@ -74,14 +74,14 @@ func flat(message []byte) []byte {
 	return message
 }
 
-// send writes a message. The child's time to read it is its own affair, never
-// that of the caller: one who leaves must not tear the channel of the others.
-// Sweep ends a child that takes too long.
+// send writes a message, whose memory it may use. The child's time to read it is
+// its own affair, never that of the caller: one who leaves must not tear the
+// channel of the others. Sweep ends a child that takes too long.
 func (c *conn) send(message []byte) error {
 	if c.sending.Add(1) == 1 {
 		c.lastSent.Store(time.Now().UnixNano())
 	}
-	err := c.proc.Send(context.Background(), message)
+	err := c.proc.SendLine(context.Background(), append(message, '\n'))
 	c.lastSent.Store(time.Now().UnixNano())
 	c.sending.Add(-1)
 	return err
