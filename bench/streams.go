@@ -29,8 +29,9 @@ type idle struct {
 }
 
 // measureStreams measures what Headgate keeps for clients that listen and hear
-// nothing: half of them with a session and a GET, half with a subscription of
-// 2026. At the end the server tells them all something, and all must hear it.
+// nothing: with a session and a GET, then, in a process of its own again, with a
+// subscription of 2026. At the end the server tells them all something, and all
+// must hear it.
 func measureStreams(b *bench) error {
 	if b.full == nil {
 		return nil
@@ -39,7 +40,7 @@ func measureStreams(b *bench) error {
 	if b.quick {
 		n /= 5
 	}
-	n = min(n, raiseFiles(manyStreams+2000)-2000) / (2 * perKey) * 2 * perKey
+	n = min(n, raiseFiles(manyStreams+2000)-2000) / perKey * perKey
 	if n <= 0 {
 		b.note("too few descriptors (ulimit -n) for idle streams: no rows for them")
 		return nil
@@ -57,28 +58,39 @@ func measureStreams(b *bench) error {
 	if err != nil {
 		return err
 	}
-	var all []*idle
+	for _, kind := range []string{legacyStreams, modernStreams} {
+		if _, err := h.firstCall(b.ctx, &b.wrong); err != nil {
+			return err
+		}
+		t := h.target
+		t.modern = kind == modernStreams
+		if err := b.streams(kind, &t, upstream, keys); err != nil {
+			return h.process.failed(err)
+		}
+	}
+	b.note("%d idle streams of each era", n)
+	return nil
+}
+
+// streams opens as many streams as the keys may have, weighs them, and checks
+// that they are alive.
+func (b *bench) streams(kind string, t *target, upstream *process, keys []string) error {
+	// What the first ones need is there before it is measured.
+	all, err := listeners(t, keys, 2)
 	defer func() {
 		for _, s := range all {
 			_ = s.conn.Close()
 		}
 	}()
-	for _, kind := range []string{legacyStreams, modernStreams} {
-		t := h.target
-		t.modern = kind == modernStreams
-		// What the first ones need is there before it is measured.
-		some, err := listeners(&t, keys, 2)
-		if all = append(all, some...); err != nil {
-			return h.process.failed(err)
-		}
-		before := b.settled(h.process)
-		some, err = listeners(&t, keys, n/2/len(keys)-2)
-		if all = append(all, some...); err != nil {
-			return h.process.failed(err)
-		}
-		b.values[kind] = append(b.values[kind], (b.settled(h.process)-before)*1024/float64(len(some)))
+	if err != nil {
+		return err
 	}
-	b.note("%d idle streams were open at once, in %.0f MiB", len(all), h.process.rss())
+	before := b.settled(t.process)
+	some, err := listeners(t, keys, perKey-2)
+	if all = append(all, some...); err != nil {
+		return err
+	}
+	b.values[kind] = append(b.values[kind], (b.settled(t.process)-before)*1024/float64(len(some)))
 	if told, err := upstream.ask(tellAll); err != nil || told == 0 {
 		return errors.Join(errors.New("nobody listens to the upstream"), err)
 	}
