@@ -25,13 +25,15 @@ import (
 	"headgate/internal/testkit"
 )
 
+// built is where binary put it; "" as long as no test has asked for it.
+var built string
+
 // binary builds headgate once for the tests of this package.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "headgate-binary-")
-	if err != nil {
+var binary = sync.OnceValues(func() (_ string, err error) {
+	if built, err = os.MkdirTemp("", "headgate-binary-"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "headgate")
+	path := filepath.Join(built, "headgate")
 	out, err := exec.Command("go", "build", "-o", path, "headgate/cmd/headgate").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
@@ -41,8 +43,8 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(code)
 }

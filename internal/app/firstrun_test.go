@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -152,6 +154,27 @@ func TestFirstStart(t *testing.T) {
 	})
 }
 
+// TestNetworks: servers on this machine are allowed where nobody else reaches
+// the listener, and private networks where the operator named them.
+func TestNetworks(t *testing.T) {
+	for _, c := range []struct {
+		listen, allow string
+		open, shut    []string
+	}{
+		{"127.0.0.1:0", "", []string{"127.0.0.1", "::1"}, []string{"10.1.2.3", "169.254.169.254"}},
+		{"0.0.0.0:0", "", nil, []string{"127.0.0.1", "::1", "10.1.2.3"}},
+		{"0.0.0.0:0", "10.1.0.0/16, 127.0.0.0/8", []string{"10.1.2.3", "127.0.0.1"}, []string{"10.2.2.3", "::1", "169.254.169.254"}},
+	} {
+		a := testkit.Must(app.Open(t.Context(), load(t, filepath.Join(t.TempDir(), "data"), map[string]string{"listen": c.listen, "allow-networks": c.allow}), "test", slog.New(slog.DiscardHandler)))(t)
+		for _, address := range append(c.open, c.shut...) {
+			if open := a.Guard.CheckAddr(netip.MustParseAddr(address)) == nil; open != slices.Contains(c.open, address) {
+				t.Errorf("listening on %s, allowing %q: %s is open = %v", c.listen, c.allow, address, open)
+			}
+		}
+		testkit.Must0(t, a.Close())
+	}
+}
+
 // TestFirstStartsAtOnce lets three with keys of their own begin on one empty
 // PostgreSQL. What one seals another could not open, so one goes on.
 func TestFirstStartsAtOnce(t *testing.T) {
@@ -200,6 +223,11 @@ func TestStartText(t *testing.T) {
 		}
 		if strings.Contains(out[1].String(), secret) {
 			t.Errorf("the second start shows %.4s…", secret)
+		}
+	}
+	for i := range out {
+		if !strings.Contains(out[i].String(), "servers on loopback may be registered") {
+			t.Errorf("it does not say that it allows servers on loopback:\n%s", out[i].String())
 		}
 	}
 	if !strings.Contains(out[1].String(), "/mcp") || !strings.Contains(out[1].String(), "call demo echo") {

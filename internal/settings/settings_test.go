@@ -95,6 +95,15 @@ func TestLoad(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("a listener on loopback alone is known as one", func(t *testing.T) {
+		for listen, want := range map[string]bool{"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "localhost:1": true,
+			"0.0.0.0:1": false, ":1": false, "[::]:1": false, "10.0.0.1:1": false, "localhost.example.com:1": false} {
+			s, err := settings.Load("", env(nil), map[string]string{"listen": listen})
+			if err != nil || s.LoopbackOnly() != want {
+				t.Errorf("%s: %v, %v", listen, s, err)
+			}
+		}
+	})
 	t.Run("weak secrets are refused", func(t *testing.T) {
 		for _, w := range []string{"", "short", strings.Repeat("a", 64), "changeme" + strings.Repeat("xyzw1234", 4)} {
 			if !settings.Weak(w) {
