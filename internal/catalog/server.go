@@ -109,7 +109,7 @@ func (c *Catalog) addServer(ctx context.Context, tx *db.Tx, by *access.Principal
 		err = c.addService(ctx, tx, by, d.Service, in.ServiceInput)
 	} else if d.Service, err = visibleService(ctx, tx, by.Organization, by.Tenant, in.Service); err == nil {
 		if d.Service.Private {
-			return ErrServiceNotFound // it belongs to the server it was made with
+			return ErrServiceNotFound.Saying("This service belongs to the server that it was made with, so no other can be made of it. Choose one that is not private, or register a server by its URL.")
 		}
 		d.Timeout = in.Timeout
 	}

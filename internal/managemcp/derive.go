@@ -163,6 +163,7 @@ func (d *deriver) resolve(s *huma.Schema) *huma.Schema {
 func (d *deriver) derive(t *tool, op rest.Op, described *huma.Operation) error {
 	if op.Status == http.StatusNoContent && t.told != nil {
 		t.output = map[string]any{"type": "object", "properties": maps.Clone(t.told), "additionalProperties": false, "required": slices.Sorted(maps.Keys(t.told))}
+		d.mayWait(t, op, map[string]any{})
 		return nil
 	}
 	response := described.Responses[fmt.Sprint(op.Status)]
@@ -184,15 +185,21 @@ func (d *deriver) derive(t *tool, op rest.Op, described *huma.Operation) error {
 	for name, schema := range t.told {
 		t.output["properties"].(map[string]any)[name] = schema
 	}
-	if op.Gate != "" {
-		delete(t.output, "required") // an answer that waits has none of it
-		t.output["properties"].(map[string]any)["approval"] = d.schema(d.resolve(&huma.Schema{Ref: "#/components/schemas/ApprovalRow"}), defs)
-		delete(t.output, "additionalProperties")
-	}
+	d.mayWait(t, op, defs)
 	if len(defs) > 0 {
 		t.output["$defs"] = defs
 	}
 	return nil
+}
+
+// mayWait lets an answer be an approval, where the operation may be held back.
+func (d *deriver) mayWait(t *tool, op rest.Op, defs map[string]any) {
+	if op.Gate == "" {
+		return
+	}
+	delete(t.output, "required") // an answer that waits has none of it
+	delete(t.output, "additionalProperties")
+	t.output["properties"].(map[string]any)["approval"] = d.schema(d.resolve(&huma.Schema{Ref: "#/components/schemas/ApprovalRow"}), defs)
 }
 
 // call gives members of an answer's schema, and of the rows of its lists, the

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"headgate/internal/access"
+	"headgate/internal/catalog"
 	"headgate/internal/db"
 	"headgate/internal/id"
 	"headgate/internal/testkit"
@@ -290,6 +291,14 @@ func TestApprovals(t *testing.T) {
 		testkit.Equal(t, []any{a["workspace_id"], a["workspace_name"]}, []any{ws, "Gone"})
 		testkit.Equal(t, decide(a, "approve"), 200)
 		testkit.Equal(t, h.tool("deprovision_workspace", map[string]any{"workspace_id": ws}).ok()["status"], any("removed"))
+	})
+	t.Run("so does taking away a server", func(t *testing.T) {
+		made := h.tool("install_plugin", map[string]any{"workspace_id": "default", "plugin_id": testkit.Must(h.Catalog.CreateService(t.Context(), &access.Principal{Kind: access.OperatorKey, Scopes: access.Every},
+			catalog.ServiceInput{Slug: "pad", URL: "http://127.0.0.1:8089/mcp"}))(t).ID, "slug": "pad"}).ok()
+		a := ask("uninstall_plugin", map[string]any{"server_id": made["id"]})
+		testkit.Equal(t, []any{a["action"], a["target"], a["gate"]}, []any{"deleteServer", made["id"], "destructive"})
+		testkit.Equal(t, decide(a, "approve"), 200)
+		testkit.Equal(t, h.tool("uninstall_plugin", map[string]any{"server_id": made["id"]}).ok()["status"], any("uninstalled"))
 	})
 	t.Run("imports are planned first where the policy says so", func(t *testing.T) {
 		testkit.Equal(t, h.tool("create_org_from_template", map[string]any{"dir": "starter"}).failed("HTTP 412"), 412)

@@ -399,7 +399,7 @@ func (c *invocation) refused(status int, text []byte) {
 	}
 	var detail any = strings.ToValidUTF8(string(text[:min(len(text), 2000)]), "?")
 	if json.Unmarshal(text, &body) == nil && body.Error != nil {
-		detail = body.Error
+		detail = ours(body.Error)
 	}
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
@@ -409,6 +409,29 @@ func (c *invocation) refused(status int, text []byte) {
 	default:
 		c.fail(fmt.Sprintf("HTTP %d", status), detail, status)
 	}
+}
+
+// ours gives what a refusal says of itself, and of arguments, the names they
+// have here. Names deeper inside are somebody's own.
+func ours(refusal map[string]any) map[string]any {
+	details, _ := refusal["details"].(map[string]any)
+	out := make(map[string]any, len(details))
+	for name, v := range details {
+		out[snake(name)] = v
+	}
+	fields, _ := out["fields"].([]any)
+	for _, f := range fields {
+		if row, ok := f.(map[string]any); ok {
+			place, _ := row["field"].(string)
+			if in, argument, found := strings.Cut(place, "."); found && (in == "body" || in == "query" || in == "path") {
+				row["field"] = snake(argument)
+			}
+		}
+	}
+	if details != nil {
+		refusal["details"] = out
+	}
+	return refusal
 }
 
 func (c *invocation) fail(word string, detail any, status int) {

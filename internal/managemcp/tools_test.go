@@ -287,7 +287,9 @@ func TestEachTool(t *testing.T) {
 	})
 	t.Run("deprovisioning", func(t *testing.T) {
 		testkit.Equal(t, h.tool("deprovision_workspace", map[string]any{"workspace_id": ws, "dry_run": true}).ok()["child_count"], any(json.Number("2")))
-		testkit.Equal(t, h.tool("deprovision_workspace", map[string]any{"workspace_id": ws}).failed("HTTP 409"), 409)
+		held := h.tool("deprovision_workspace", map[string]any{"workspace_id": ws})
+		testkit.Equal(t, held.failed("HTTP 409"), 409)
+		testkit.Equal(t, held.Data["detail"].(map[string]any)["details"], any(map[string]any{"reason": "confirmation_required", "child_count": json.Number("2"), "active_tasks": json.Number("0"), "schedule_count": json.Number("0")}))
 		gone := h.tool("deprovision_workspace", map[string]any{"workspace_id": leaf}).ok()
 		testkit.Equal(t, []any{gone["status"], gone["cascade_deleted"]}, []any{"removed", json.Number("0")})
 		gone = h.tool("deprovision_workspace", map[string]any{"workspace_id": ws, "confirm": true, "purge": true}).ok()

@@ -59,7 +59,7 @@ func (a *api) members() {
 	rest.Handle(a.door, rest.Op{Method: "PATCH", Path: "/organizations/me/users/{userId}", ID: "updateMember", Summary: "Change a member's role, or let them in or out", Tags: tags, Permission: access.OrgManage,
 		Errors: []fault.Kind{fault.Conflict, fault.Unpaid}}, a.updateMember)
 	rest.Handle(a.door, rest.Op{Method: "DELETE", Path: "/organizations/me/users/{userId}", ID: "removeMember", Summary: "Remove a member", Tags: tags,
-		Detail: "Admins may; everybody may leave.", Permission: access.OrganizationRead, Errors: []fault.Kind{fault.Conflict}}, a.removeMember)
+		Detail: "Admins may; everybody may leave.", Gate: gateDestructive, Permission: access.OrganizationRead, Errors: []fault.Kind{fault.Conflict}}, a.removeMember)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/organizations/me/transfer", ID: "transferOwnership", Summary: "Make another member owner in my place", Tags: tags, Permission: access.OrgOwn,
 		Audience: []access.Kind{access.Session}, Errors: []fault.Kind{fault.NotFound, fault.Conflict}}, a.transferOwnership)
 }

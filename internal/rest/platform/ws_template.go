@@ -147,7 +147,7 @@ func (a *api) templates() {
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/templates", ID: "listTemplates", Summary: "Templates of workspaces", Tags: tags, Permission: access.WorkspacesRead}, a.listTemplates)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/templates", ID: "importTemplate", Summary: "Keep files as a template", Tags: tags, Permission: access.WorkspacesAdmin, Status: http.StatusCreated, Idempotent: true,
 		MaxBody: 4 << 20, Errors: []fault.Kind{fault.Conflict, fault.NotFound, fault.Unsupported, fault.Forbidden}}, a.importTemplate)
-	rest.Handle(a.door, rest.Op{Method: "DELETE", Path: "/templates/{templateId}", ID: "deleteTemplate", Summary: "Forget a template", Tags: tags, Permission: access.WorkspacesAdmin},
+	rest.Handle(a.door, rest.Op{Method: "DELETE", Path: "/templates/{templateId}", ID: "deleteTemplate", Summary: "Forget a template", Tags: tags, Gate: gateDestructive, Permission: access.WorkspacesAdmin},
 		func(ctx context.Context, in *byTemplate) (*rest.None, error) {
 			return nil, a.Templates.Delete(ctx, rest.Principal(ctx), in.ID)
 		})
