@@ -329,21 +329,9 @@ func TestOwnWorkspace(t *testing.T) {
 	testkit.Equal(t, names, []string{"get_llm_billing_mode", "get_workspace", "get_workspace_budget", "list_events", "list_workspace_secrets", "restart_workspace"})
 	clear(schemas)
 	defer clear(schemas)
-	call := func(name string) map[string]any {
+	call := func(name string) map[string]any { // held to its output schema
 		t.Helper()
-		text := testkit.Must(json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": map[string]any{"name": name, "arguments": map[string]any{}}}))(t)
-		_, body, _ := h.post(as, string(text))
-		var reply struct {
-			Result struct {
-				IsError           bool
-				StructuredContent map[string]any
-			}
-		}
-		testkit.Must0(t, json.Unmarshal([]byte(body), &reply))
-		if reply.Result.IsError {
-			t.Fatalf("%s: %s", name, body)
-		}
-		return reply.Result.StructuredContent
+		return h.tool(name, map[string]any{}, as).ok()
 	}
 	testkit.Equal(t, call("get_workspace")["name"], any("Self"))
 	testkit.Equal(t, call("restart_workspace")["id"], made["id"])

@@ -34,12 +34,13 @@ type house struct {
 	key      string // the organization's
 	operator string
 	single   bool
+	held     map[string]bool // tools whose answer was held to its output schema
 }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	w := world.New(t, testkit.SQLite(t), world.Options{})
-	h := &house{World: w, t: t}
+	h := &house{World: w, t: t, held: map[string]bool{}}
 	h.platform = platform.New(platform.Options{Version: "test", Store: w.Store, Identity: w.Identity, Tenancy: w.Tenancy, APIKeys: w.APIKeys, Workspaces: w.Workspaces, Catalog: w.Catalog,
 		Resolver: w.Resolver, Hub: w.Hub, Calls: w.Calls, Credits: w.Credits, Vault: w.Vault, Budgets: w.Budgets, Approvals: w.Approvals, Templates: w.Templates, Trail: w.Trail,
 		Bodies: w.Bodies, Feed: w.Feed, Errors: w.Errors, Limiter: w.Limiter, Daily: w.Daily, Idempotency: w.Replay, Keys: w.Keys, Now: w.Now, Log: slog.New(slog.DiscardHandler)})
@@ -162,7 +163,8 @@ func (h *house) tool(name string, arguments any, headers ...map[string]string) *
 		h.t.Errorf("%s: isError %v, structured %s", name, a.IsError, reply.Result.StructuredContent)
 	}
 	if !a.IsError {
-		h.conforms(name, reply.Result.StructuredContent)
+		h.conforms(name, reply.Result.StructuredContent, with)
+		h.held[name] = true
 	}
 	return a
 }
@@ -170,10 +172,10 @@ func (h *house) tool(name string, arguments any, headers ...map[string]string) *
 var schemas = map[string]*jsonschema.Schema{}
 
 // conforms holds an answer to the tool's output schema.
-func (h *house) conforms(name string, content []byte) {
+func (h *house) conforms(name string, content []byte, as map[string]string) {
 	h.t.Helper()
 	if schemas[name] == nil {
-		for _, t := range h.list(h.headers()) {
+		for _, t := range h.list(as) {
 			doc := testkit.Must(jsonschema.UnmarshalJSON(bytes.NewReader(testkit.Must(json.Marshal(t.OutputSchema))(h.t))))(h.t)
 			c := jsonschema.NewCompiler()
 			testkit.Must0(h.t, c.AddResource(t.Name+".json", doc))

@@ -300,4 +300,15 @@ func TestEachTool(t *testing.T) {
 		testkit.Equal(t, h.tool("deprovision_workspace", map[string]any{"workspace_id": ws}).failed("HTTP 410"), 410)
 		testkit.Equal(t, h.tool("deprovision_workspace", map[string]any{"workspace_id": "default"}).failed("HTTP 409"), 409)
 	})
+	t.Run("every tool has answered, and its answer fits its output schema", func(t *testing.T) {
+		person := map[string]string{"Authorization": "Bearer " + h.owner.Token}
+		h.api("PUT", "/approval-policy", map[string]any{"gates": []string{"secrets"}})
+		waits := h.tool("set_org_secret", map[string]any{"key": "GATED", "value": "x"}).ok()["approval"].(map[string]any)
+		h.tool("decide_approval", map[string]any{"approval_id": waits["id"], "decision": "reject"}, person).ok()
+		for _, tool := range h.list(h.headers()) {
+			if !h.held[tool.Name] {
+				t.Errorf("%s was never seen to answer", tool.Name)
+			}
+		}
+	})
 }
