@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -234,7 +235,8 @@ func TestInspectorManages(t *testing.T) {
 		defer cancel()
 		cmd := exec.CommandContext(ctx, node, args...)
 		out, err := cmd.CombinedOutput()
-		if err != nil {
+		var failed *exec.ExitError // the Inspector's way to tell of a tool's failure
+		if err != nil && !errors.As(err, &failed) {
 			t.Errorf("%s: %v", name, err)
 		}
 		return string(out)
@@ -246,6 +248,23 @@ func TestInspectorManages(t *testing.T) {
 	}
 	if out := use("get_workspace", overStdio, "workspace_id=inspected"); !strings.Contains(out, `max_concurrent_tasks`) || !strings.Contains(out, "128") {
 		t.Errorf("over stdio: %s", out)
+	}
+	for _, step := range []struct {
+		tool      string
+		target    []string
+		arguments []string
+		want      string
+	}{
+		{"create_org_from_template", overStdio, []string{"dir=starter"}, `\"state\": \"done\"`},
+		{"set_workspace_secret", overHTTP, []string{"workspace_id=research", "key=TOKEN", "value=hunter2"}, `saved`},
+		{"list_workspace_secrets", overStdio, []string{"workspace_id=research"}, `TOKEN`},
+		{"set_workspace_budget", overHTTP, []string{"workspace_id=research", `budget_limits={"daily":500}`}, `\"limit\": 500`},
+		{"list_org_events", overStdio, []string{"workspace_id=research"}, `budget.set`},
+		{"provision_workspace", overHTTP, []string{"name=X", "tier=9"}, `tier`},
+	} {
+		if out := use(step.tool, step.target, step.arguments...); !strings.Contains(out, step.want) || strings.Contains(out, "hunter2") {
+			t.Errorf("%s: %s", step.tool, out)
+		}
 	}
 	if out := use("list_orgs", overStdio); !strings.Contains(out, "home") {
 		t.Errorf("over stdio: %s", out)
