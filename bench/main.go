@@ -24,7 +24,7 @@ func main() {
 			exit(part())
 		}
 	}
-	quick := flag.Bool("quick", false, "fewer and shorter rounds: little more than a minute, for CI")
+	quick := flag.Bool("quick", false, "fewer and shorter rounds: little more than a minute")
 	only := flag.String("only", "", "run the measurements whose name matches this regular expression")
 	markdown := flag.Bool("markdown", false, "print the tables as Markdown, as README.md has them")
 	without := flag.Bool("without-headgate", false, "measure only the baselines")
