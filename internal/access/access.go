@@ -69,6 +69,15 @@ type Principal struct {
 	done         *Done
 }
 
+// Metered returns whose rate a request counts against: the key's, and of
+// sessions the person's, so that signing in again buys nothing.
+func (p *Principal) Metered() string {
+	if p.Kind == Session {
+		return p.User
+	}
+	return p.ID
+}
+
 // Done is closed when a credential dies, so that open streams can end.
 type Done struct {
 	c      chan struct{}

@@ -68,3 +68,11 @@ func TestDone(t *testing.T) {
 		t.Fatal("revoked and live")
 	}
 }
+
+func TestMetered(t *testing.T) {
+	key := access.Principal{Kind: access.PersonalKey, ID: "key_1", User: "user_1"}
+	first, second := access.Principal{Kind: access.Session, ID: "ses_1", User: "user_1"}, access.Principal{Kind: access.Session, ID: "ses_2", User: "user_1"}
+	if key.Metered() != "key_1" || first.Metered() != "user_1" || second.Metered() != "user_1" {
+		t.Fatalf("a key has its own rate, a person's sessions share one: %q %q %q", key.Metered(), first.Metered(), second.Metered())
+	}
+}

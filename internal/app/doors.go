@@ -112,7 +112,7 @@ func (a *App) allow(ctx context.Context, by *access.Principal) error {
 	if err != nil {
 		return err
 	}
-	return a.Limiter.Take(by.ID, t.Rate).Err()
+	return a.Limiter.Take(by.Metered(), t.Rate).Err()
 }
 
 // doors builds every door and the server in front of them.

@@ -124,7 +124,7 @@ func (a *App) allowManage(ctx context.Context, by *access.Principal) error {
 	if err != nil {
 		return err
 	}
-	return a.Limiter.Take("manage:"+by.ID, t.Rate).Err()
+	return a.Limiter.Take("manage:"+by.Metered(), t.Rate).Err()
 }
 
 func (a *App) oneOrganization(ctx context.Context) (bool, error) {

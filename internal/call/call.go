@@ -99,7 +99,7 @@ func (s *Service) Do(ctx context.Context, r *Request, sink upstream.Sink) (*upst
 		return nil, err
 	}
 	if !r.Counted {
-		if err := s.Limiter.Take(r.By.ID, terms.Rate).Err(); err != nil {
+		if err := s.Limiter.Take(r.By.Metered(), terms.Rate).Err(); err != nil {
 			return nil, err // no line: a flood must not become a flood of lines
 		}
 	}

@@ -145,7 +145,7 @@ func (a *api) limit(r *http.Request, p *access.Principal) (rest.Quota, error) {
 	}
 	key, limit := "diagnostics:guest:"+request.ClientAddr(r.Context()).String(), guests
 	if p != nil {
-		key, limit = "diagnostics:"+p.ID, rate
+		key, limit = "diagnostics:"+p.Metered(), rate
 	}
 	d := a.Limiter.Take(key, limit)
 	return rest.Quota{Limit: d.Limit, Remaining: d.Remaining, Reset: d.Reset}, d.Err()

@@ -19,8 +19,8 @@ type Meter struct {
 	Operators quota.Limit // per operator key; zero: 6,000 a minute, 1,000 at once
 }
 
-// Limit takes one request: of the key's rate, of the person's for a session, of
-// the address's where there is no principal.
+// Limit takes one request of the principal's rate, of the address's where there
+// is none.
 func (m Meter) Limit(r *http.Request, p *access.Principal) (rest.Quota, error) {
 	key, rate := "", quota.Limit{}
 	switch {
@@ -33,10 +33,7 @@ func (m Meter) Limit(r *http.Request, p *access.Principal) (rest.Quota, error) {
 		if err != nil {
 			return rest.Quota{}, err
 		}
-		key, rate = p.ID, quota.Limit{PerMinute: plan.RatePerMinute, Burst: plan.Burst}
-		if p.Kind == access.Session {
-			key = p.User // whose sessions share one: signing in again buys nothing
-		}
+		key, rate = p.Metered(), quota.Limit{PerMinute: plan.RatePerMinute, Burst: plan.Burst}
 	}
 	d := m.Limiter.Take(key, rate)
 	return rest.Quota{Limit: d.Limit, Remaining: d.Remaining, Reset: d.Reset}, d.Err()
