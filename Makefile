@@ -6,7 +6,7 @@ BUILD = $(GO) build -ldflags "-X main.version=$(VERSION)" -o bin/headgate ./cmd/
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint fmt gen tidy race bench fuzz chaos ledger conformance
+.PHONY: help run build test check lint fmt gen gen-fresh tidy race race-short bench fuzz fuzz-short chaos ledger conformance
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
