@@ -39,7 +39,7 @@ func oldServer(t testing.TB) string {
 	}
 	mcp.AddTool(s, &mcp.Tool{Name: "beside"}, ask(false))
 	mcp.AddTool(s, &mcp.Tool{Name: "aside"}, ask(true))
-	h := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, nil))
+	h := httptest.NewServer(untilEnd(t, mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, nil)))
 	t.Cleanup(func() {
 		h.CloseClientConnections()
 		h.Close()

@@ -43,7 +43,10 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, ep endpoint) *ex
 func (x *exchange) end() {
 	x.web.end()
 	g := x.g
-	*x = exchange{body: spare(x.body), sent: spare(x.sent), out: spare(x.out), e: x.e, web: web{timer: x.web.timer, buf: spare(x.web.buf)}}
+	// Member by member: a late beat of web may be waiting for its lock.
+	x.g, x.r, x.ep, x.s, x.era, x.rev = nil, nil, endpoint{}, nil, 0, ""
+	x.to, x.asking, x.asked, x.after = nil, nil, false, nil
+	x.body, x.sent, x.out = spare(x.body), spare(x.sent), spare(x.out)
 	g.buffers.Put(x)
 }
 

@@ -99,6 +99,7 @@ func (o *web) end() {
 	if o.tape != nil {
 		o.tape.leave(o.w)
 	}
+	o.g, o.w, o.r, o.s, o.tape, o.open, o.last, o.buf = nil, nil, nil, nil, nil, false, time.Time{}, spare(o.buf)
 }
 
 // begin sends the head of the stream.

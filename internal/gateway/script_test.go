@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,7 +13,7 @@ import (
 	"time"
 )
 
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // script is an MCP server that does as a conversation says. It shakes hands and
 // lists, nothing at first, by itself.
@@ -59,12 +60,23 @@ func newScript(t testing.TB, modern bool) *script {
 	s := &script{t: t, modern: modern, revision: "2025-11-25", got: make(chan *incoming, 64), sessions: map[string]bool{},
 		lists:        map[string]string{"tools/list": `{"tools":[]}`, "prompts/list": `{"prompts":[]}`, "resources/list": `{"resources":[]}`, "resources/templates/list": `{"resourceTemplates":[]}`},
 		capabilities: `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true},"logging":{},"completions":{}}`}
-	s.Server = httptest.NewServer(s)
+	s.Server = httptest.NewServer(untilEnd(t, s))
 	t.Cleanup(func() {
 		s.CloseClientConnections()
 		s.Close()
 	})
 	return s
+}
+
+// untilEnd is a handler whose requests end with the test: the Gateway, which ends
+// later, would come back for their streams again and again, and they be waited for.
+func untilEnd(t testing.TB, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(t.Context(), cancel)()
+		h.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -51,7 +51,9 @@ func (t *Translator) Exchange(ctx context.Context, r *upstream.Request, sink ups
 	case ferr != nil:
 		return nil, ferr
 	case f.Era == r.Revision.Era():
-		return nil, err // it changed its mind a moment ago
+		// How to reach it was found out meanwhile: a server of HTTP+SSE refuses what
+		// is sent before. It was refused as a whole, so it may be sent again.
+		return t.hub.Exchange(ctx, r, sink)
 	case f.Era == mcp.Legacy:
 		return t.down(ctx, r, f, sink)
 	}
