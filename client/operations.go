@@ -636,10 +636,10 @@ func (p ExportRequestLogsJSONParams) apply(r *call) {
 // Newest first, at most 100,000 lines: narrow it by startDate and endDate.
 //
 // GET /v1/logs/requests/export.json; permission logs.read, scope logs:read.
-func (c *Client) ExportRequestLogsJSON(ctx context.Context, p ExportRequestLogsJSONParams, options ...RequestOption) (*ExportRequestLogsJSONAnswer, error) {
-	r := call{method: "GET", path: "/v1/logs/requests/export.json", options: options}
+func (c *Client) ExportRequestLogsJSON(ctx context.Context, p ExportRequestLogsJSONParams, options ...RequestOption) (io.ReadCloser, error) {
+	r := call{method: "GET", path: "/v1/logs/requests/export.json", options: options, accept: "application/json"}
 	p.apply(&r)
-	return bare[ExportRequestLogsJSONAnswer](ctx, c, r)
+	return c.download(ctx, r)
 }
 
 // StreamRequestLogsParams are the parameters of StreamRequestLogs; zero values are not sent.
@@ -1500,10 +1500,10 @@ func (p ExportAuditEventsParams) apply(r *call) {
 // Newest first, at most 100,000 events: narrow it by startDate and endDate.
 //
 // GET /v1/logs/audit/export.json; permission logs.all, scope logs:read.
-func (c *Client) ExportAuditEvents(ctx context.Context, p ExportAuditEventsParams, options ...RequestOption) (*ExportAuditEventsAnswer, error) {
-	r := call{method: "GET", path: "/v1/logs/audit/export.json", options: options}
+func (c *Client) ExportAuditEvents(ctx context.Context, p ExportAuditEventsParams, options ...RequestOption) (io.ReadCloser, error) {
+	r := call{method: "GET", path: "/v1/logs/audit/export.json", options: options, accept: "application/json"}
 	p.apply(&r)
-	return bare[ExportAuditEventsAnswer](ctx, c, r)
+	return c.download(ctx, r)
 }
 
 // AdminVerifyAudit: Whether the audit trails are sound.

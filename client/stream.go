@@ -44,7 +44,7 @@ func NewStream(body io.ReadCloser) *Stream {
 	return &Stream{body, lines}
 }
 
-// download opens an answer that is not JSON. The caller closes it.
+// download opens an answer that is not read at once. The caller closes it.
 func (c *Client) download(ctx context.Context, r call) (io.ReadCloser, error) {
 	if r.accept == "" {
 		r.accept = "*/*"

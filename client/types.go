@@ -580,14 +580,6 @@ type ExecutedMeta struct {
 	RequestID string `json:"requestId"`
 }
 
-// ExportAuditEventsAnswer is part of ExportAuditEvents.
-type ExportAuditEventsAnswer struct {
-}
-
-// ExportRequestLogsJSONAnswer is part of ExportRequestLogsJSON.
-type ExportRequestLogsJSONAnswer struct {
-}
-
 // ExportedPrompt is part of ExportServer.
 type ExportedPrompt struct {
 	Name        string          `json:"name"`

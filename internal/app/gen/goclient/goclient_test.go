@@ -80,6 +80,8 @@ func door() *rest.Door {
 		func(context.Context, *rest.None) (func(http.ResponseWriter), error) { return nil, nil })
 	rest.Stream(d, rest.Op{Method: "GET", Path: "/export", ID: "exportThings", Summary: "Export", Permission: access.ServicesRead}, "text/csv",
 		func(context.Context, *listInput) (func(http.ResponseWriter), error) { return nil, nil })
+	rest.Stream(d, rest.Op{Method: "GET", Path: "/export.json", ID: "exportThingsJSON", Summary: "Export", Permission: access.ServicesRead}, "application/json",
+		func(context.Context, *rest.None) (func(http.ResponseWriter), error) { return nil, nil })
 	return d
 }
 
@@ -133,6 +135,8 @@ func TestGenerate(t *testing.T) {
 		"no answer is only an error":                         "func (c *Client) RemoveThing(ctx context.Context, id string, options ...RequestOption) error {",
 		"events become a stream":                             "func (c *Client) FollowThings(ctx context.Context, options ...RequestOption) (*Stream, error) {",
 		"a download becomes a reader":                        "func (c *Client) ExportThings(ctx context.Context, p ExportThingsParams, options ...RequestOption) (io.ReadCloser, error) {",
+		"a download of JSON becomes one too":                 "func (c *Client) ExportThingsJSON(ctx context.Context, options ...RequestOption) (io.ReadCloser, error) {",
+		"a download says what it takes":                      "accept: \"application/json\"}",
 		"a public operation sends no credential":             "options: options, public: true}",
 		"an optional field of a body is a pointer":           "Note  *string `json:\"note,omitempty\"`",
 		"null is a nil":                                      "LastUsed  *string",
@@ -188,12 +192,13 @@ func TestCurl(t *testing.T) {
 		got[o.ID] = reference.Curl(o)
 	}
 	want := map[string]string{
-		"listThings":   "curl -sS \"$HEADGATE_URL/v1/things?limit=20\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\"",
-		"makeThing":    "curl -sS -X POST \"$HEADGATE_URL/v1/parents/$PARENT_ID/things\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\" \\\n  -H 'Content-Type: application/json' \\\n  -d '{\"name\":\"example\"}'",
-		"getThing":     "curl -sS \"$HEADGATE_URL/v1/things/$THING_ID\"",
-		"removeThing":  "curl -sS -X DELETE \"$HEADGATE_URL/v1/things/$THING_ID\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\"",
-		"followThings": "curl -sS -N \"$HEADGATE_URL/v1/events\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\"",
-		"exportThings": "curl -sS \"$HEADGATE_URL/v1/export?limit=20\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\"",
+		"listThings":       "curl -sS \"$HEADGATE_URL/v1/things?limit=20\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\"",
+		"makeThing":        "curl -sS -X POST \"$HEADGATE_URL/v1/parents/$PARENT_ID/things\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\" \\\n  -H 'Content-Type: application/json' \\\n  -d '{\"name\":\"example\"}'",
+		"getThing":         "curl -sS \"$HEADGATE_URL/v1/things/$THING_ID\"",
+		"removeThing":      "curl -sS -X DELETE \"$HEADGATE_URL/v1/things/$THING_ID\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\"",
+		"followThings":     "curl -sS -N \"$HEADGATE_URL/v1/events\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\"",
+		"exportThings":     "curl -sS \"$HEADGATE_URL/v1/export?limit=20\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\"",
+		"exportThingsJSON": "curl -sS \"$HEADGATE_URL/v1/export.json\" \\\n  -H \"Authorization: Bearer $HEADGATE_KEY\"",
 	}
 	for _, id := range slices.Sorted(maps.Keys(want)) {
 		t.Run(id, func(t *testing.T) {

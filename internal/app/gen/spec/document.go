@@ -58,9 +58,9 @@ type Failure struct {
 }
 
 // Streams reports whether the answer is events or a download, which may be a
-// JSON document too long to be read at once.
+// JSON document too long to be read at once: its schema then names no field.
 func (o *Operation) Streams() bool {
-	return o.Answer != nil && (o.AnswerType != "application/json" || o.Answer.Type == "string")
+	return o.Answer != nil && (o.AnswerType != "application/json" || o.Answer.Struct() && len(o.Answer.Properties) == 0)
 }
 
 // Envelope returns data and meta when the answer is {success, data, meta}.
