@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +44,8 @@ func TestEvents(t *testing.T) {
 			{"a target", activity.EventFilter{Organization: "org_a", Target: "key_0"}, 2},
 			{"an actor", activity.EventFilter{Organization: "org_a", Actor: "ses_a"}, 4},
 			{"a time to come", activity.EventFilter{Organization: "org_a", From: time.Now().Add(time.Hour)}, 0},
+			{"a time gone by", activity.EventFilter{Organization: "org_a", Until: time.Now().Add(-time.Hour)}, 0},
+			{"a time around now", activity.EventFilter{Organization: "org_a", From: time.Now().Add(-time.Hour), Until: time.Now().Add(time.Hour)}, 4},
 		} {
 			t.Run("events of "+c.name, func(t *testing.T) {
 				events, total, err := activity.Events(ctx, s, c.filter, 100, 0)
@@ -52,12 +55,57 @@ func TestEvents(t *testing.T) {
 				}
 			})
 		}
+		t.Run("pages are parts of the whole, and there is nothing behind the last", func(t *testing.T) {
+			f := activity.EventFilter{Organization: "org_a"}
+			all, _, err := activity.Events(ctx, s, f, 100, 0)
+			testkit.Must0(t, err)
+			var seen []string
+			for offset := 0; offset < 9; offset += 3 {
+				page, total, err := activity.Events(ctx, s, f, 3, offset)
+				testkit.Must0(t, err)
+				testkit.Equal(t, []int{len(page), int(total)}, []int{max(0, min(3, len(all)-offset)), len(all)})
+				for _, e := range page {
+					seen = append(seen, e.ID)
+				}
+			}
+			var want []string
+			for _, e := range all {
+				want = append(want, e.ID)
+			}
+			testkit.Equal(t, seen, want)
+		})
 		t.Run("nobody's events are not asked for by mistake", func(t *testing.T) {
 			if _, _, err := activity.Events(ctx, s, activity.EventFilter{}, 10, 0); err == nil {
 				t.Error("no error")
 			}
 		})
 	})
+}
+
+// What a trail is asked for is counted in an index alone, so that a page of a
+// long trail does not read all of it.
+func TestTrailIsCountedInIndexes(t *testing.T) {
+	s := testkit.SQLite(t)
+	type step struct {
+		id, parent, unused int64
+		detail             string
+	}
+	for filter, index := range map[string]string{
+		"organization_id = 'o'":                                           "events_organization",
+		"organization_id = 'o' AND workspace_id = 'w'":                    "events_workspace",
+		"organization_id = 'o' AND actor_id = 'a'":                        "events_actor",
+		"organization_id = 'o' AND target_id = 't'":                       "events_target",
+		"organization_id = 'o' AND action = 'key.create'":                 "events_action",
+		"organization_id = 'o' AND action >= 'key.' AND action < 'key/'":  "events_action",
+		"organization_id = 'o' AND id >= 'evt_0' AND created_at >= 1":     "events_organization",
+		"organization_id = 'o' AND workspace_id = 'w' AND created_at < 1": "events_workspace",
+	} {
+		plan := testkit.Must(db.All(t.Context(), s, func(p *step) []any { return []any{&p.id, &p.parent, &p.unused, &p.detail} },
+			`EXPLAIN QUERY PLAN SELECT COUNT(*) FROM events WHERE `+filter))(t)
+		if len(plan) != 1 || !strings.Contains(plan[0].detail, "USING COVERING INDEX "+index+" ") {
+			t.Errorf("%s: %+v", filter, plan)
+		}
+	}
 }
 
 // A trail that says of itself that it begins later is not believed: whoever can
