@@ -2,11 +2,13 @@ package app_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"headgate/client"
 	"headgate/internal/db"
 	"headgate/internal/testkit"
 )
@@ -34,6 +37,26 @@ func (h *house) verify(env ...string) (string, int) {
 		h.t.Fatal(err)
 	}
 	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// verdict is headgate audit verify --json: what it printed and its exit code.
+func (h *house) verdict(env ...string) (v client.VerdictData, code int) {
+	h.t.Helper()
+	args := []string{"audit", "verify", "--json", "--data", h.data}
+	if h.database != "" {
+		args = append(args, "--database", h.database)
+	}
+	cmd := exec.Command(testkit.Must(binary())(h.t), args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.Output()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		h.t.Fatal(err)
+	}
+	if err := json.Unmarshal(out, &v); err != nil {
+		h.t.Fatalf("no JSON: %v\n%s", err, out)
+	}
+	return v, cmd.ProcessState.ExitCode()
 }
 
 // TestAuditVerify changes the trail by hand, in the database of a stopped
@@ -57,10 +80,16 @@ func TestAuditVerify(t *testing.T) {
 				if out, code := h.verify("HEADGATE_URL=http://"+h.addr, "HEADGATE_KEY="+operator); code != 0 || strings.Count(out, "sound") < 1 {
 					t.Errorf("while it runs: %d %s", code, out)
 				}
+				if v, code := h.verdict("HEADGATE_URL=http://"+h.addr, "HEADGATE_KEY="+operator); code != 0 || !v.Sound || len(v.Trails) == 0 {
+					t.Errorf("while it runs, as JSON: %d %+v", code, v)
+				}
 			}
 			h.stop(syscall.SIGTERM)
 			if out, code := h.verify(); code != 0 || strings.Contains(out, "NOT SOUND") {
 				t.Fatalf("an untouched trail: %d %s", code, out)
+			}
+			if v, code := h.verdict(); code != 0 || !v.Sound || len(v.Trails) == 0 || v.Trails[0].Events == 0 {
+				t.Errorf("an untouched trail, as JSON: %d %+v", code, v)
 			}
 			hand := func(statements ...string) {
 				t.Helper()
@@ -94,6 +123,9 @@ func TestAuditVerify(t *testing.T) {
 				hand(c.by...)
 				if out, code := h.verify(); code != 1 || !strings.Contains(out, "NOT SOUND at event ") || !strings.Contains(out, c.problem) {
 					t.Errorf("%s: exit code %d, wanted %q:\n%s", c.name, code, c.problem, out)
+				}
+				if v, code := h.verdict(); code != 1 || v.Sound || !slices.ContainsFunc(v.Trails, func(r client.VerdictRow) bool { return !r.Sound && strings.Contains(r.Problem, c.problem) }) {
+					t.Errorf("%s, as JSON: exit code %d, wanted %q: %+v", c.name, code, c.problem, v)
 				}
 				hand(`DELETE FROM events`, `INSERT INTO events SELECT * FROM kept_events`, `DELETE FROM event_heads`, `INSERT INTO event_heads SELECT * FROM kept_heads`)
 				if out, code := h.verify(); code != 0 {

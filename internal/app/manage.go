@@ -3,13 +3,13 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"headgate/client"
 	"headgate/internal/access"
 	"headgate/internal/activity"
 	"headgate/internal/approval"
@@ -163,35 +163,27 @@ func ManageStdio(ctx context.Context, url, version string, getenv func(string) s
 }
 
 // VerifyAudit is headgate audit verify: it walks every trail, holds each to its
-// checkpoint, and reports whether all are sound. The server must not run on
+// checkpoint, and says of each whether it is sound. The server must not run on
 // SQLite meanwhile; a running one is asked over its API.
-func VerifyAudit(ctx context.Context, s *settings.Settings, out io.Writer) (sound bool, err error) {
+func VerifyAudit(ctx context.Context, s *settings.Settings) (data *client.VerdictData, err error) {
 	a := &App{Settings: s, Now: time.Now}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	if err := a.openStores(ctx); err != nil {
-		return false, err
+		return nil, err
 	}
 	if err := a.openKeys(ctx); err != nil {
-		return false, err
+		return nil, err
 	}
-	return verifyAudit(ctx, a.Store, checkpoints(s, a.Keys, a.Now), out)
-}
-
-func verifyAudit(ctx context.Context, store *db.Store, c *activity.Checkpoints, out io.Writer) (bool, error) {
-	verdicts, err := c.VerifyAll(ctx, store)
+	verdicts, err := checkpoints(s, a.Keys, a.Now).VerifyAll(ctx, a.Store)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	sound := true
+	data = &client.VerdictData{Sound: true, Trails: []client.VerdictRow{}}
 	for _, v := range verdicts {
-		if v.OK {
-			fmt.Fprintf(out, "%s: %d events, sound\n", v.Tenant, v.Events)
-			continue
-		}
-		sound = false
-		fmt.Fprintf(out, "%s: NOT SOUND at event %d: %s\n", v.Tenant, v.BadSeq, v.Problem)
+		data.Sound = data.Sound && v.OK
+		data.Trails = append(data.Trails, client.VerdictRow{TenantID: v.Tenant, Events: v.Events, Sound: v.OK, BadEvent: v.BadSeq, Problem: v.Problem})
 	}
-	return sound, nil
+	return data, nil
 }
 
 // forget takes what diagnosis keeps of a removed workspace: tokens people

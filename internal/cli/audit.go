@@ -32,35 +32,37 @@ func (c *auditVerifyCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	sound, err := x.program.VerifyAudit(ctx, s, x.out)
+	data, err := x.program.VerifyAudit(ctx, s)
 	if errors.Is(err, db.ErrInUse) {
-		sound, err = x.verifyRemote(ctx)
+		data, err = x.verifyRemote(ctx)
 	} else {
 		err = here(err)
 	}
-	if err == nil && !sound {
+	if err != nil {
+		return err
+	}
+	err = x.print(data, func() {
+		for _, t := range data.Trails {
+			if t.Sound {
+				x.say("%s: %d events, sound", t.TenantID, t.Events)
+			} else {
+				x.say("%s: NOT SOUND at event %d: %s", t.TenantID, t.BadEvent, t.Problem)
+			}
+		}
+	})
+	if err == nil && !data.Sound {
 		err = wrong(exitInternal, "AUDIT_NOT_SOUND", "an audit trail is not sound: somebody has changed it in the database, or cut it off")
 	}
 	return err
 }
 
-func (x *env) verifyRemote(ctx context.Context) (bool, error) {
+func (x *env) verifyRemote(ctx context.Context) (*client.VerdictData, error) {
 	api, err := x.operator()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	data, _, err := api.AdminVerifyAudit(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, t := range data.Trails {
-		if t.Sound {
-			x.say("%s: %d events, sound", t.TenantID, t.Events)
-		} else {
-			x.say("%s: NOT SOUND at event %d: %s", t.TenantID, t.BadEvent, t.Problem)
-		}
-	}
-	return data.Sound, nil
+	return data, err
 }
 
 type auditListCmd struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"headgate/client"
 	"headgate/internal/settings"
 )
 
@@ -20,9 +21,9 @@ type Program struct {
 	Migrate func(ctx context.Context, s *settings.Settings) ([]string, error)
 	// Manage serves the Management MCP on stdio, against the server at a URL.
 	Manage func(ctx context.Context, url string, getenv func(string) string, in io.Reader, out io.Writer) error
-	// VerifyAudit walks the audit trails of a store and reports whether all are
-	// sound.
-	VerifyAudit func(ctx context.Context, s *settings.Settings, out io.Writer) (bool, error)
+	// VerifyAudit walks the audit trails of a store and says what it found, as
+	// a server that is asked would.
+	VerifyAudit func(ctx context.Context, s *settings.Settings) (*client.VerdictData, error)
 }
 
 // commands is the command tree, in the order help shows it.
