@@ -10,7 +10,7 @@ var (
 	ErrUnconfigured      = fault.New(fault.Unconfigured, "catalog.unconfigured", "This service is not configured for you yet. Configure it with the fields of its config schema, then call again.")
 	ErrNoSecret          = fault.New(fault.Unconfigured, "catalog.no_secret", "This server refers to a secret that is not there. Set the secret in the workspace or the organization, then call again.")
 	ErrNotAllowed        = fault.New(fault.Forbidden, "catalog.not_allowed", "This service is not on the organization's allowlist. Ask those who manage the organization to add it.")
-	ErrAllowlist         = fault.New(fault.Invalid, "catalog.bad_allowlist", "The allowlist names a service that the organization cannot use, or does not say who enables it.")
+	ErrAllowlist         = fault.New(fault.Invalid, "catalog.bad_allowlist", "The allowlist names a service that the organization cannot use, or does not say who enables it. List the services to see those that you may name, and say who in enabledBy.")
 	ErrSlugTaken         = fault.New(fault.Conflict, "catalog.slug_taken", "This slug is in use here. Choose another one.")
 	ErrSlug              = fault.New(fault.Invalid, "catalog.bad_slug", "A slug is 1 to 32 lower-case letters, digits and hyphens, and begins with a letter or digit. The slugs w and t are reserved.")
 	ErrInput             = fault.New(fault.Invalid, "catalog.invalid", "The service or server cannot be saved like this.")
