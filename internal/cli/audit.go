@@ -1,8 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
 	"time"
 
 	"headgate/client"
@@ -12,6 +17,7 @@ import (
 // auditCmd are the commands on the audit trail.
 type auditCmd struct {
 	List   auditListCmd   `cmd:"" help:"List who changed what."`
+	Export auditExportCmd `cmd:"" help:"Print all that match as JSON."`
 	Verify auditVerifyCmd `cmd:"" help:"Find edits, deletions, reordering and cut-off ends (operators)."`
 }
 
@@ -65,23 +71,41 @@ func (x *env) verifyRemote(ctx context.Context) (*client.VerdictData, error) {
 	return data, err
 }
 
+// auditFilter picks events.
+type auditFilter struct {
+	Action    string `placeholder:"ACTION" help:"One action (key.create), or all on a noun (key.)."`
+	Actor     string `placeholder:"ID" help:"Only what this user or key did."`
+	Target    string `placeholder:"ID" help:"Only what was done to this."`
+	Workspace string `placeholder:"SLUG" help:"Only what was done in this workspace; of a removed one, its id."`
+	Since     string `placeholder:"WHEN" help:"From then on: a date, a moment, or a time ago such as 2h or 7d."`
+	Until     string `placeholder:"WHEN" help:"Up to then."`
+}
+
+// period reads the two moments.
+func (f *auditFilter) period() (since, until string, err error) {
+	now := time.Now()
+	if since, err = when(f.Since, now); err != nil {
+		return "", "", err
+	}
+	until, err = when(f.Until, now)
+	return since, until, err
+}
+
 type auditListCmd struct {
 	paging
-	Action string `placeholder:"ACTION" help:"One action (key.create), or all on a noun (key.)."`
-	Actor  string `placeholder:"ID" help:"Only what this user or key did."`
-	Target string `placeholder:"ID" help:"Only what was done to this."`
-	Since  string `placeholder:"WHEN" help:"From then on: a date, a moment, or a time ago such as 2h or 7d."`
+	auditFilter
 }
 
 func (auditListCmd) Help() string {
 	return `Newest first.
 
-    headgate audit list --action key. --since 7d`
+    headgate audit list --action key. --since 7d
+    headgate audit list --workspace research`
 }
 
 // Run lists events.
 func (c *auditListCmd) Run(ctx context.Context, x *env) error {
-	since, err := when(c.Since, time.Now())
+	since, until, err := c.period()
 	if err != nil {
 		return err
 	}
@@ -89,7 +113,8 @@ func (c *auditListCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	data, meta, err := api.ListAuditEvents(ctx, client.ListAuditEventsParams{Page: c.Page, Limit: c.Limit, Action: c.Action, ActorID: c.Actor, TargetID: c.Target, StartDate: since})
+	data, meta, err := api.ListAuditEvents(ctx, client.ListAuditEventsParams{Page: c.Page, Limit: c.Limit, Action: c.Action, ActorID: c.Actor, TargetID: c.Target,
+		WorkspaceID: c.Workspace, StartDate: since, EndDate: until})
 	if err != nil {
 		return err
 	}
@@ -104,4 +129,65 @@ func (c *auditListCmd) Run(ctx context.Context, x *env) error {
 		x.table([]string{"TIME", "ACTION", "WHO", "WHAT", "ADDRESS"}, rows)
 		x.more(meta.Pagination)
 	})
+}
+
+type auditExportCmd struct {
+	auditFilter
+	Limit int64 `placeholder:"N" default:"50000" help:"The newest N, at most 100,000; left out, 50,000."`
+}
+
+func (auditExportCmd) Help() string {
+	return `Prints the events that match as one JSON document, newest first; more says whether there are older ones.
+
+    headgate audit export --since 2026-07-01 --until 2026-07-31 > july.json
+    headgate audit export --workspace research --action secret.`
+}
+
+// Run prints the trail.
+func (c *auditExportCmd) Run(ctx context.Context, x *env) error {
+	since, until, err := c.period()
+	if err != nil {
+		return err
+	}
+	api, err := x.api()
+	if err != nil {
+		return err
+	}
+	query := url.Values{}
+	for name, value := range map[string]string{"startDate": since, "endDate": until, "action": c.Action, "actorId": c.Actor, "targetId": c.Target, "workspaceId": c.Workspace} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	query.Set("limit", strconv.FormatInt(c.Limit, 10))
+	// Read whole, so that an answer that was cut short is an error and nothing is printed.
+	var all struct {
+		Data struct {
+			Events []json.RawMessage `json:"events"`
+		} `json:"data"`
+		Meta struct {
+			Count int64 `json:"count"`
+			More  bool  `json:"more"`
+		} `json:"meta"`
+	}
+	if err := api.Send(ctx, "GET", "/v1/logs/audit/export.json?"+query.Encode(), nil, &all); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	b.WriteString(`{"events":[`)
+	for i, e := range all.Data.Events {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('\n')
+		b.Write(e)
+	}
+	_, _ = fmt.Fprintf(&b, "],\n\"count\":%d,\"more\":%t}\n", all.Meta.Count, all.Meta.More)
+	if _, err := x.out.Write(b.Bytes()); err != nil {
+		return err
+	}
+	if all.Meta.More {
+		x.hint("There may be older ones: take them with --until, or fewer at a time with --since.")
+	}
+	return nil
 }

@@ -61,10 +61,17 @@ type commands struct {
 	Key keyCmd `cmd:"" group:"Organization" help:"Keys: list, create, rotate, revoke."`
 	Org orgCmd `cmd:"" group:"Organization" help:"Organizations: show, list, switch, members, invite, invitations, accept."`
 
+	Workspace workspaceCmd `cmd:"" group:"Organization" help:"Workspaces: list, show, add, pause, resume, restart, remove."`
+	Secret    secretCmd    `cmd:"" group:"Organization" help:"Secrets of servers: list, set, remove."`
+	Budget    budgetCmd    `cmd:"" group:"Organization" help:"What workspaces may spend: show, set."`
+	Approval  approvalCmd  `cmd:"" group:"Organization" help:"What waits for a person: list, show, approve, deny, policy."`
+	Template  templateCmd  `cmd:"" group:"Organization" help:"Templates: list, show, apply."`
+	Bundle    bundleCmd    `cmd:"" group:"Organization" help:"Workspaces as files: export, import."`
+
 	Logs      logsCmd      `cmd:"" group:"Accounts" help:"Show the log of calls, or follow it."`
 	Credits   creditsCmd   `cmd:"" group:"Accounts" help:"Show the balance, or the ledger."`
 	Usage     usageCmd     `cmd:"" group:"Accounts" help:"Show calls and credits by service and day."`
-	Audit     auditCmd     `cmd:"" group:"Accounts" help:"The audit trail."`
+	Audit     auditCmd     `cmd:"" group:"Accounts" help:"The audit trail: list, export, verify."`
 	Reconcile reconcileCmd `cmd:"" group:"Accounts" help:"Compare ledger and log (operators)."`
 
 	Catalog catalogCmd `cmd:"" group:"Running Headgate" help:"Programs of stdio servers (operators): list, show, add, try, enable, disable."`

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -20,12 +23,13 @@ type problem struct {
 	exit    int
 	code    string // for --json
 	message string
+	details map[string]any // what the server said for programs
 }
 
 func (p *problem) Error() string { return p.message }
 
 func wrong(exit int, code, format string, args ...any) error {
-	return &problem{exit, code, fmt.Sprintf(format, args...)}
+	return &problem{exit: exit, code: code, message: fmt.Sprintf(format, args...)}
 }
 
 // invalid is a problem of the command line or of input.
@@ -41,6 +45,9 @@ func usage(err error) error {
 		if node := p.Context.Selected(); node != nil {
 			where = node.FullPath()
 		}
+	}
+	if where == "headgate secret set" && strings.HasPrefix(err.Error(), "unexpected argument ") { // it may be the value
+		return invalid("a value is no argument: others can read those. Type it when you are asked, or give it as the input.\nSee: %s --help", where)
 	}
 	return invalid("%s.\nSee: %s --help", err, where)
 }
@@ -58,7 +65,11 @@ func (x *env) report(err error) int {
 	text := p.message
 	if x.options.JSON {
 		var b []byte
-		b, err = json.Marshal(map[string]any{"error": map[string]any{"code": p.code, "message": p.message, "exit": p.exit}})
+		say := map[string]any{"code": p.code, "message": p.message, "exit": p.exit}
+		if len(p.details) > 0 {
+			say["details"] = p.details
+		}
+		b, err = json.Marshal(map[string]any{"error": say})
 		text = string(b)
 		if err != nil {
 			text = p.message
@@ -82,22 +93,22 @@ func (x *env) problemOf(err error) *problem {
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &answered):
-		return &problem{exitOf(answered.Status, answered.Code), answered.Code, answered.Error() + x.next(answered)}
+		return &problem{exitOf(answered.Status, answered.Code), answered.Code, answered.Error() + x.next(answered), answered.Details}
 	case errors.As(err, &declared): // a command's own, so its cause may be told
 		message := declared.Message
 		if cause := errors.Unwrap(declared); cause != nil {
 			message += "\nWhy: " + cause.Error()
 		}
-		return &problem{exitOf(declared.Kind.Status(), ""), declared.Code, message}
+		return &problem{exit: exitOf(declared.Kind.Status(), ""), code: declared.Code, message: message}
 	case errors.Is(err, context.Canceled):
-		return &problem{exitInterrupted, "INTERRUPTED", "interrupted"}
+		return &problem{exit: exitInterrupted, code: "INTERRUPTED", message: "interrupted"}
 	case errors.As(err, &dial) && dial.Op == "dial":
-		return &problem{exitUnavailable, "UNREACHABLE", fmt.Sprintf(
+		return &problem{exit: exitUnavailable, code: "UNREACHABLE", message: fmt.Sprintf(
 			"nothing answers at %s.\nStart a server there (headgate serve), or name another with --url or HEADGATE_URL.", x.baseURL())}
 	case errors.As(err, &network):
-		return &problem{exitUnavailable, "UNREACHABLE", fmt.Sprintf("the exchange with %s broke off: %s.\nTry again; look at the server's log if it stays.", x.baseURL(), network.Err)}
+		return &problem{exit: exitUnavailable, code: "UNREACHABLE", message: fmt.Sprintf("the exchange with %s broke off: %s.\nTry again; look at the server's log if it stays.", x.baseURL(), network.Err)}
 	}
-	return &problem{exitInternal, "INTERNAL", err.Error()}
+	return &problem{exit: exitInternal, code: "INTERNAL", message: err.Error()}
 }
 
 // here marks an error of a command that is no client: what it could not reach
@@ -119,8 +130,44 @@ func (x *env) next(e *client.Error) string {
 		return "\nSign in (headgate login), or set HEADGATE_KEY."
 	case e.Status == 404 && e.Code == "":
 		return "\nIs the URL right? It is the part before /v1: " + x.baseURL()
+	case e.Status == 202:
+		id, _ := e.Details["approvalId"].(string)
+		return fmt.Sprintf("\nIt waits as %s. A person decides: headgate approval approve %s (or deny). Then give this command again.", id, id)
+	case e.Status == 402 && e.Details["exceeded_periods"] != nil:
+		return fmt.Sprintf("\nUsed up: %s. See headgate budget show, and headgate budget set.", strings.Join(texts(e.Details["exceeded_periods"]), ", "))
+	case e.Status == 410:
+		return "\nThose there are: headgate workspace list. What is left of it: headgate workspace show ID --removed"
+	case e.Status == 412:
+		return unmet(e)
 	case e.RetryAfter > 0:
 		return fmt.Sprintf("\nTry again in %s.", e.RetryAfter.Round(time.Second))
 	}
 	return ""
+}
+
+// unmet is what an import lacks.
+func unmet(e *client.Error) string {
+	text := ""
+	if names := texts(e.Details["missing_env"]); len(names) > 0 {
+		text += "\n" + missing("the organization", names)
+	}
+	of, _ := e.Details["missing_workspace_env"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		text += "\n" + missing("the organization, for "+name, texts(of[name]))
+	}
+	if text == "" {
+		return "\nWithout --apply this command makes a plan and says its id. Then: --apply --plan ID"
+	}
+	return text + "\nSet each: headgate secret set NAME. Then give this command again."
+}
+
+// texts are the texts of a list that came as JSON.
+func texts(v any) (list []string) {
+	all, _ := v.([]any)
+	for _, t := range all {
+		if s, ok := t.(string); ok {
+			list = append(list, s)
+		}
+	}
+	return list
 }
