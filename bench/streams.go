@@ -162,7 +162,10 @@ func (t *target) subscribe(c *client) error {
 		req.Header.Del("Content-Type")
 	}
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", req.Method, t.path, t.addr, len(body))
+	fmt.Fprintf(&out, "%s %s HTTP/1.1\r\nHost: %s\r\n", req.Method, t.path, t.addr)
+	if t.modern { // clients say no length with a GET
+		fmt.Fprintf(&out, "Content-Length: %d\r\n", len(body))
+	}
 	if err := req.Header.Write(&out); err != nil {
 		return err
 	}

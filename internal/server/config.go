@@ -29,8 +29,8 @@ type Config struct {
 	Origins        []string // further pages' origins, "https://console.example"
 	TrustedProxies []netip.Prefix
 
-	// FastLane are the paths ("/mcp": it and below) whose plain POSTs do not
-	// pass through net/http (see package lane). It has no effect with TLS.
+	// FastLane are the paths ("/mcp": it and below) whose plain POSTs and
+	// GETs of event streams do not pass through net/http (see package lane). It has no effect with TLS.
 	FastLane []string
 
 	MaxConnections int           // half of the descriptor limit when 0

@@ -24,6 +24,8 @@ const (
 	host = "Host: localhost\r\n"
 	two  = "Content-Length: 2\r\n"
 	good = "POST /mcp HTTP/1.1\r\n" + host + two + "\r\n{}"
+	wish = "Accept: text/event-stream\r\n"
+	open = "GET /mcp HTTP/1.1\r\n" + host + wish + "\r\n"
 )
 
 // awkward are requests that two servers could read differently.
@@ -110,14 +112,60 @@ var awkward = []struct{ name, text string }{
 	{"a head of 31 KiB", "POST /mcp HTTP/1.1\r\n" + host + two + "X-A: " + strings.Repeat("a", 31<<10) + "\r\n\r\n{}" + good},
 	{"a head of 40 KiB", "POST /mcp HTTP/1.1\r\n" + host + two + "X-A: " + strings.Repeat("a", 40<<10) + "\r\n\r\n{}" + good},
 	{"a line of 40 KiB without an end", "POST /mcp/" + strings.Repeat("a", 40<<10)},
+	{"a stream", open},
+	{"two streams at once", open + open},
+	{"a stream, then a call, then a stream", open + good + open},
+	{"a stream, then CRLF, then a call", open + "\r\n" + good},
+	{"a stream, then LF, then a stream", open + "\n" + open},
+	{"a stream, then a call, then CRLF, then a stream", open + good + "\r\n" + open},
+	{"a stream, then three bytes", open + "POS"},
+	{"a stream, then half a head", open + "GET /mcp HTTP/1.1\r\n" + host},
+	{"a stream, then nonsense", open + "nonsense\r\n\r\n"},
+	{"a stream, then a list of another kind", open + "GET /mcp HTTP/1.1\r\n" + host + "\r\n" + good},
+	{"CRLF before a stream", "\r\n" + open},
+	{"a GET of any kind", "GET /mcp HTTP/1.1\r\n" + host + "Accept: */*\r\n\r\n" + good},
+	{"a stream among other kinds", "GET /mcp HTTP/1.1\r\n" + host + "Accept: application/json, text/event-stream;q=0.5\r\nLast-Event-ID: 7\r\n\r\n" + good},
+	{"a stream in other letters", "GET /mcp HTTP/1.1\r\n" + host + "aCCEPT: Text/Event-Stream\r\n\r\n" + good},
+	{"a stream with two wishes", "GET /mcp HTTP/1.1\r\n" + host + wish + "Accept: */*\r\n\r\n" + good},
+	{"a stream with a length of nothing", "GET /mcp HTTP/1.1\r\n" + host + wish + "Content-Length: 0\r\n\r\n" + good},
+	{"a stream with a body", "GET /mcp HTTP/1.1\r\n" + host + wish + two + "\r\n{}" + good},
+	{"a stream with a body that nobody announced", open + "{}"},
+	{"a stream with two lengths", "GET /mcp HTTP/1.1\r\n" + host + wish + "Content-Length: 0\r\n" + two + "\r\n{}"},
+	{"a stream with chunks", "GET /mcp HTTP/1.1\r\n" + host + wish + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n" + good},
+	{"a stream with chunks and a length", "GET /mcp HTTP/1.1\r\n" + host + wish + two + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + good},
+	{"a stream with chunks by a name with a space", "GET /mcp HTTP/1.1\r\n" + host + wish + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"},
+	{"a stream with Expect", "GET /mcp HTTP/1.1\r\n" + host + wish + "Expect: 100-continue\r\n\r\n" + good},
+	{"a stream with an Upgrade", "GET /mcp HTTP/1.1\r\n" + host + wish + "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"},
+	{"a stream with HTTP2-Settings", "GET /mcp HTTP/1.1\r\n" + host + wish + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"},
+	{"a stream with Connection: close", "GET /mcp HTTP/1.1\r\n" + host + wish + "Connection: close\r\n\r\n" + good},
+	{"a stream with Connection: keep-alive", "GET /mcp HTTP/1.1\r\n" + host + wish + "Connection: keep-alive\r\n\r\n" + good},
+	{"a stream with Pragma", "GET /mcp HTTP/1.1\r\n" + host + wish + "Pragma: no-cache\r\n\r\n" + good},
+	{"a stream with a range and a condition", "GET /mcp HTTP/1.1\r\n" + host + wish + "Range: bytes=0-1\r\nIf-None-Match: *\r\n\r\n" + good},
+	{"a stream without Host", "GET /mcp HTTP/1.1\r\n" + wish + "\r\n" + good},
+	{"a stream with two Hosts", "GET /mcp HTTP/1.1\r\n" + host + host + wish + "\r\n" + good},
+	{"a stream of a foreign Host", "GET /mcp HTTP/1.1\r\nHost: evil.test\r\n" + wish + "\r\n" + good},
+	{"a stream of a foreign Origin", "GET /mcp HTTP/1.1\r\n" + host + wish + "Origin: https://evil.test\r\n\r\n" + good},
+	{"a stream with a folded value", "GET /mcp HTTP/1.1\r\n" + host + "Accept:\r\n text/event-stream\r\n\r\n" + good},
+	{"a stream with a CR in a value", "GET /mcp HTTP/1.1\r\n" + host + wish + "X-A: 1\r2\r\n\r\n" + good},
+	{"a stream with line ends of LF", "GET /mcp HTTP/1.1\nHost: localhost\nAccept: text/event-stream\n\n" + good},
+	{"a stream of a query", "GET /mcp?a=%62 HTTP/1.1\r\n" + host + wish + "\r\n" + good},
+	{"a stream of an escape", "GET /%6dcp HTTP/1.1\r\n" + host + wish + "\r\n" + good},
+	{"a stream of dot segments", "GET /mcp/../mcp HTTP/1.1\r\n" + host + wish + "\r\n" + good},
+	{"a stream of an absolute target", "GET http://localhost/mcp HTTP/1.1\r\nHost: evil.test\r\n" + wish + "\r\n" + good},
+	{"a stream of HTTP/1.0", "GET /mcp HTTP/1.0\r\n" + host + wish + "\r\n" + good},
+	{"a stream of HTTP/0.9", "GET /mcp\r\n"},
+	{"a stream by a method in lower case", "get /mcp HTTP/1.1\r\n" + host + wish + "\r\n"},
+	{"half a stream's head", "GET /mcp HTTP/1.1\r\n" + host + wish},
+	{"a stream with a head of 31 KiB", "GET /mcp HTTP/1.1\r\n" + host + wish + "X-A: " + strings.Repeat("a", 31<<10) + "\r\n\r\n" + good},
+	{"a stream with a head of 40 KiB", "GET /mcp HTTP/1.1\r\n" + host + wish + "X-A: " + strings.Repeat("a", 40<<10) + "\r\n\r\n" + good},
 	{"a hundred headers", "POST /mcp HTTP/1.1\r\n" + host + two + strings.Repeat("X-A: 1\r\n", 100) + "\r\n{}" + good},
 }
 
 // seen is a request as the handler saw it.
 func seen(r *http.Request, body []byte, err error) string {
 	info := request.From(r.Context())
-	return fmt.Sprintf("%s %s path %s host %s %v length %d close %v coding %v from %v: %q %v", r.Method, r.RequestURI, r.URL.Path, r.Host, r.Header,
-		r.ContentLength, r.Close, r.TransferEncoding, info.Addr, body, err)
+	return fmt.Sprintf("%s %s path %s host %s %v length %d close %v coding %v none %v from %v: %q %v", r.Method, r.RequestURI, r.URL.Path, r.Host, r.Header,
+		r.ContentLength, r.Close, r.TransferEncoding, r.Body == http.NoBody, info.Addr, body, err)
 }
 
 // conversation sends a text in pieces of a size, ends, and returns what was
@@ -170,9 +218,9 @@ func TestFastLane(t *testing.T) {
 	slow, _, _ := running(t, server.Config{}, route)
 	fast, _, _ := running(t, server.Config{FastLane: []string{"/mcp"}}, route)
 	for _, a := range awkward {
-		for _, after := range []string{"", good} {
+		for _, after := range []string{"", good, open} {
 			for _, size := range []int{0, 1} {
-				name := a.name + map[string]string{"": "", good: ", after a call"}[after] + map[int]string{0: "", 1: ", byte by byte"}[size]
+				name := a.name + map[string]string{"": "", good: ", after a call", open: ", after a stream"}[after] + map[int]string{0: "", 1: ", byte by byte"}[size]
 				t.Run(name, func(t *testing.T) {
 					want := conversation(t, slow.Addr().String(), after+a.text, size)
 					if strings.Contains(want, "unexpected EOF") { // net/http closes without saying so

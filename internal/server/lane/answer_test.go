@@ -108,18 +108,23 @@ func TestAnswers(t *testing.T) {
 					writing[0] = w.Header().Get("X-Error")
 				}
 			})
-			var got [2]string
-			for i, query := range []string{"?net", ""} {
-				c := s.dial(t)
-				c.say("POST /mcp" + query + " HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
-				got[i] = c.describe()
-				c.say("POST /mcp/next HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
-				if res, err := http.ReadResponse(c.in, nil); err == nil {
-					got[i] += "\nthen " + res.Status
+			for _, ask := range []string{
+				"POST /mcp%s HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}",
+				"GET /mcp%s HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+			} {
+				var got [2]string
+				for i, query := range []string{"?net", ""} {
+					c := s.dial(t)
+					c.say(fmt.Sprintf(ask, query))
+					got[i] = c.describe()
+					c.say("POST /mcp/next HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+					if res, err := http.ReadResponse(c.in, nil); err == nil {
+						got[i] += "\nthen " + res.Status
+					}
 				}
+				testkit.Equal(t, got[1], got[0])
+				testkit.Equal(t, writing[1], writing[0])
 			}
-			testkit.Equal(t, got[1], got[0])
-			testkit.Equal(t, writing[1], writing[0])
 		})
 	}
 }

@@ -88,6 +88,22 @@ func (b *body) drain() bool {
 	return true
 }
 
+// release lets go of the connection's buffer when nothing unread is in it: the
+// answer may be a stream that stays for hours and says nothing. Whoever reads
+// next finds none and takes another.
+func (b *body) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.c
+	if b.left > 0 || c.start < c.end || c.buf == nil {
+		return
+	}
+	if len(c.buf) == firstBuffer {
+		c.lane.ins.Put((*[firstBuffer]byte)(c.buf))
+	}
+	c.buf, c.start, c.end = nil, 0, 0
+}
+
 func (b *body) unread() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

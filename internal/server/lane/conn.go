@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	firstBuffer = 8 << 10 // a head and a small body; what an idle connection keeps
+	firstBuffer = 8 << 10 // a head and a small body; what a connection keeps between requests
 	fewest      = 4       // bytes after which net/http looks at a next request
 
 	// leastRate is what a body must come in with, on average, after
@@ -35,8 +35,8 @@ type conn struct {
 	look look
 	ctx  context.Context
 
-	buf        []byte
-	start, end int // of what was read and not used yet
+	buf        []byte // nil before the first byte and under a stream
+	start, end int    // of what was read and not used yet
 	head       head
 	served     bool
 	kept       kept
@@ -144,12 +144,15 @@ func (c *conn) next() verdict {
 }
 
 // overlook waits for a next request and passes over line ends before it, as
-// net/http does after a POST.
+// net/http does after a POST and after nothing else.
 func (c *conn) overlook() bool {
 	for c.end-c.start < fewest {
 		if !c.fill() {
 			return false
 		}
+	}
+	if c.kept.request.Method != http.MethodPost {
+		return true
 	}
 	for range fewest {
 		if b := c.buf[c.start]; b != '\r' && b != '\n' {
@@ -166,7 +169,7 @@ func (c *conn) fill() bool {
 	case c.start == c.end:
 		c.start, c.end = 0, 0
 		if c.buf == nil {
-			c.buf = make([]byte, firstBuffer)
+			c.buf = c.lane.ins.Get().(*[firstBuffer]byte)[:]
 		}
 	case c.end == len(c.buf) && c.start > 0:
 		c.end = copy(c.buf, c.buf[c.start:c.end])
@@ -257,13 +260,15 @@ func (c *conn) linger() {
 
 // spare keeps no more of a large head than of a usual one.
 func (c *conn) spare() {
-	if len(c.buf) == firstBuffer || c.end-c.start > firstBuffer {
+	if c.head.end > firstBuffer {
+		c.kept.forget()
+	}
+	if len(c.buf) <= firstBuffer || c.end-c.start > firstBuffer {
 		return
 	}
 	rest := c.buf[c.start:c.end]
 	c.buf = make([]byte, firstBuffer)
 	c.start, c.end = 0, copy(c.buf, rest)
-	c.kept.forget()
 }
 
 // replay is a connection whose first bytes have been read.

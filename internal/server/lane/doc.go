@@ -1,6 +1,6 @@
 // Package lane serves the plainest HTTP/1.1 requests of plain TCP connections
-// itself, in front of net/http: POSTs of one known form to the paths of calls.
-// Everything else goes to net/http untouched, with its connection, for good;
+// itself, in front of net/http: POSTs of one known form to the paths of calls,
+// and GETs of event streams from them. Everything else goes to net/http untouched, with its connection, for good;
 // so what an unusual request means is always net/http's own verdict.
 //
 // It owns the connections that have sent nothing unusual yet: their head
@@ -12,7 +12,8 @@
 // It promises: a head has its absolute deadline, a body one by its length; an
 // answer leaves in one write where it fits; framing of answers is made here,
 // never copied from the handler; no connection serves a request after one that
-// was not read or answered to its end; Shutdown is http.Server's.
+// was not read or answered to its end; a stream that says nothing holds no
+// buffer to read into; Shutdown is http.Server's.
 //
 // A handler may keep every string of a request. The URL and both Header maps
 // belong to it until it returns: the next request of the connection uses them

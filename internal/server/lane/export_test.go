@@ -18,6 +18,17 @@ func ReadHead(b []byte, paths ...string) (r *http.Request, end int, ok bool) {
 	return c.request(context.Background(), &turn{}), c.head.end, true
 }
 
+// Buffered is how many bytes the buffers of l's connections take, while each
+// serves a request.
+func Buffered(l *Lane) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		n += len(c.buf)
+	}
+	return n
+}
+
 // Waits reports that the head may still become one of the lane's.
 func Waits(b []byte, paths ...string) bool {
 	h := head{length: -1}

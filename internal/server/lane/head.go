@@ -30,6 +30,8 @@ type field struct{ name, value span }
 type head struct {
 	end    int // of what has been judged
 	begun  bool
+	get    bool // of an event stream
+	events bool // Accept mentions them
 	target span
 	host   span
 	fields []field // without Host, as net/http keeps them
@@ -60,7 +62,7 @@ func (h *head) read(b []byte, paths []string) verdict {
 				return cold
 			}
 		case i == 1:
-			if h.length < 0 || h.host.to == 0 {
+			if h.host.to == 0 || !h.told() {
 				return cold
 			}
 			return hot
@@ -70,14 +72,29 @@ func (h *head) read(b []byte, paths []string) verdict {
 	}
 }
 
+// told reports whether the head says what it must: a POST how long its body
+// is, a GET that it is for an event stream. A GET has no body.
+func (h *head) told() bool {
+	if h.get {
+		h.length = 0
+		return h.events
+	}
+	return h.length >= 0
+}
+
 const (
-	method  = "POST "
-	version = " HTTP/1.1"
+	methodPost = "POST "
+	methodGet  = "GET "
+	version    = " HTTP/1.1"
 )
 
 // promising reports whether what has come in of a request line may become one
 // of ours.
 func promising(b []byte, paths []string) bool {
+	method := methodPost
+	if len(b) > 0 && b[0] == methodGet[0] {
+		method = methodGet
+	}
 	if n := min(len(b), len(method)); string(b[:n]) != method[:n] {
 		return false
 	}
@@ -93,7 +110,10 @@ func promising(b []byte, paths []string) bool {
 // request judges the request line: one of the paths or something below it,
 // of bytes that stand for themselves. No query, escape, dot or empty segment.
 func (h *head) request(b []byte, line span, paths []string) bool {
-	text := line.of(b)
+	text, method := line.of(b), methodPost
+	if h.get = bytes.HasPrefix(text, []byte(methodGet)); h.get {
+		method = methodGet
+	}
 	if len(text) < len(method)+len(version) || string(text[:len(method)]) != method || string(text[len(text)-len(version):]) != version {
 		return false
 	}
@@ -150,13 +170,14 @@ func (h *head) meant(b, name []byte, value span) bool {
 	case len("te"):
 		return !same(name, "te")
 	case len("pragma"):
+		h.events = h.events || same(name, "accept") && bytes.Contains(value.of(b), []byte("text/event-stream"))
 		return !same(name, "pragma") && !same(name, "expect")
 	case len("upgrade"):
 		return !same(name, "upgrade") && !same(name, "trailer")
 	case len("connection"):
 		return !same(name, "connection") || same(value.of(b), "keep-alive")
 	case len("content-length"):
-		return !same(name, "content-length") || h.setLength(value.of(b))
+		return !same(name, "content-length") || !h.get && h.setLength(value.of(b))
 	case len("transfer-encoding"):
 		return !same(name, "transfer-encoding")
 	}

@@ -14,11 +14,32 @@ import (
 	"headgate/internal/testkit"
 )
 
-const plain = "POST /mcp HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 2\r\n\r\n{}"
+const (
+	plain  = "POST /mcp HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 2\r\n\r\n{}"
+	stream = "GET /mcp HTTP/1.1\r\nHost: localhost:8080\r\nAccept: text/event-stream\r\n\r\n"
+)
 
 // heads are what the lane must leave to net/http, each for one reason.
 var heads = map[string]string{
-	"another method":                  "GET /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+	"another method":                  "PUT /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+	"HEAD":                            "HEAD /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+	"a GET of no kind":                "GET /mcp HTTP/1.1\r\nHost: a\r\n\r\n",
+	"a GET of a page":                 "GET /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/html, */*\r\n\r\n",
+	"a GET of any kind":               "GET /mcp HTTP/1.1\r\nHost: a\r\nX-Accept: text/event-stream\r\nAccept: */*\r\n\r\n",
+	"a GET with two wishes":           "GET /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\naccept: */*\r\n\r\n",
+	"a GET with a length of nothing":  "GET /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nContent-Length: 0\r\n\r\n",
+	"a GET with a body":               "GET /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nAccept: text/event-stream\r\n\r\n{}",
+	"a GET with chunks":               "GET /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	"a GET without Host":              "GET /mcp HTTP/1.1\r\nAccept: text/event-stream\r\n\r\n",
+	"a GET that upgrades":             "GET /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nUpgrade: websocket\r\n\r\n",
+	"a GET that is the last":          "GET /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n",
+	"a GET with Pragma":               "GET /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nPragma: no-cache\r\n\r\n",
+	"a GET with a query":              "GET /mcp?a=b HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+	"a GET of another path":           "GET /mcpx HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+	"a GET of HTTP/1.0":               "GET /mcp HTTP/1.0\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+	"a GET in two cases":              "Get /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+	"a GET with two spaces":           "GET  /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
+	"a GET that is not all of it":     "GETS /mcp HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n",
 	"a method in lower case":          "post /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
 	"HTTP/1.0":                        "POST /mcp HTTP/1.0\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
 	"HTTP/1.2":                        "POST /mcp HTTP/1.2\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
@@ -94,6 +115,15 @@ func TestReadHead(t *testing.T) {
 		testkit.Equal(t, r.Header, http.Header{"Content-Length": {"12"}, "X-Empty": {""}, "User-Agent": {"a b\tc"}, "Connection": {"Keep-Alive"}})
 		testkit.Equal(t, []any{r.Host, r.RequestURI, r.URL.Path, r.ContentLength}, []any{"[::1]:8080", "/mcp/w/a/b-1_2", "/mcp/w/a/b-1_2", int64(12)})
 	})
+	t.Run("so is the GET of an event stream, which has no body", func(t *testing.T) {
+		text := "GET /mcp/a HTTP/1.1\r\nHost: a\r\nACCEPT: application/json, text/event-stream;q=0.9\r\nLast-Event-ID: 7\r\n\r\nPOST"
+		r, end, ok := lane.ReadHead([]byte(text), "/mcp")
+		if !ok || text[end:] != "POST" {
+			t.Fatalf("taken: %v, %d bytes", ok, end)
+		}
+		testkit.Equal(t, r.Header, http.Header{"Accept": {"application/json, text/event-stream;q=0.9"}, "Last-Event-Id": {"7"}})
+		testkit.Equal(t, []any{r.Method, r.RequestURI, r.ContentLength, r.Body}, []any{"GET", "/mcp/a", int64(0), http.NoBody})
+	})
 	for name, text := range heads {
 		t.Run("net/http judges "+name, func(t *testing.T) {
 			if _, _, ok := lane.ReadHead([]byte(text), "/mcp"); ok {
@@ -105,16 +135,18 @@ func TestReadHead(t *testing.T) {
 		})
 	}
 	t.Run("what cannot become ours is known at its first byte", func(t *testing.T) {
-		for _, text := range []string{"G", "POSX", "POST /v", "POST /mcq", "POST /mcp HTTP/1.0\r\n", "POST /mcp HTTP/1.1\r\nX-A : 1\r\n"} {
+		for _, text := range []string{"H", "PUT", "GEX", "GET /v", "GET /mcp HTTP/1.0\r\n", "GET /mcp HTTP/1.1\r\nContent-Length: 0\r\n", "POSX", "POST /v", "POST /mcq", "POST /mcp HTTP/1.0\r\n", "POST /mcp HTTP/1.1\r\nX-A : 1\r\n"} {
 			if lane.Waits([]byte(text), "/mcp") {
 				t.Errorf("%q is waited for", text)
 			}
 		}
 	})
 	t.Run("half a head is waited for", func(t *testing.T) {
-		for i := range len(plain) - 2 {
-			if !lane.Waits([]byte(plain[:i]), "/mcp") {
-				t.Errorf("%q is not", plain[:i])
+		for _, text := range []string{plain[:len(plain)-2], stream} {
+			for i := range len(text) {
+				if !lane.Waits([]byte(text[:i]), "/mcp") {
+					t.Errorf("%q is not", text[:i])
+				}
 			}
 		}
 	})
@@ -123,6 +155,9 @@ func TestReadHead(t *testing.T) {
 // FuzzHead: what the lane takes, net/http takes too, and reads the same.
 func FuzzHead(f *testing.F) {
 	f.Add([]byte(plain))
+	f.Add([]byte(stream))
+	f.Add([]byte(stream + plain))
+	f.Add([]byte("GET /x/y/z HTTP/1.1\r\nHost: a:1\r\naccept:\tapplication/json,text/event-stream\r\nLast-Event-ID: =?base64?eA==?=\r\nConnection: keep-alive\r\n\r\n{}GET "))
 	for _, text := range heads {
 		if len(text) < 1000 {
 			f.Add([]byte(text))

@@ -39,7 +39,8 @@ type Lane struct {
 
 	draining atomic.Bool
 	now      atomic.Pointer[moment]
-	outs     sync.Pool
+	outs     sync.Pool // of *buffer
+	ins      sync.Pool // of *[firstBuffer]byte, that streams let go of
 }
 
 // taken is what net/http's Accept returns.
@@ -57,7 +58,8 @@ func New(ln net.Listener, cfg Config) *Lane {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Lane{cfg: cfg, ln: ln, cold: make(chan taken), done: make(chan struct{}), conns: map[*conn]struct{}{},
-		gone: make(chan struct{}), wake: make(chan struct{}, 1), outs: sync.Pool{New: func() any { return new(buffer) }}}
+		gone: make(chan struct{}), wake: make(chan struct{}, 1), outs: sync.Pool{New: func() any { return new(buffer) }},
+		ins: sync.Pool{New: func() any { return new([firstBuffer]byte) }}}
 	go l.accept()
 	go l.sweep()
 	return l

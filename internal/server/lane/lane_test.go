@@ -43,6 +43,31 @@ func TestEntry(t *testing.T) {
 			})
 		}
 	})
+	t.Run("GETs of event streams are on the lane, before and behind calls", func(t *testing.T) {
+		c := s.dial(t)
+		for range 2 {
+			c.say(stream)
+			_, got := c.answer()
+			testkit.Equal(t, got, "lane: GET /mcp ")
+			testkit.Equal(t, c.call("1"), "lane: POST /mcp 1")
+		}
+		c.say(stream + post("2") + stream + stream + post("3"))
+		for _, want := range []string{"lane: GET /mcp ", "lane: POST /mcp 2", "lane: GET /mcp ", "lane: GET /mcp ", "lane: POST /mcp 3"} {
+			_, got := c.answer()
+			testkit.Equal(t, got, want)
+		}
+	})
+	t.Run("line ends are passed over behind a call, not behind a stream", func(t *testing.T) {
+		c := s.dial(t)
+		c.say(post("1") + "\r\n" + stream + "\r\n" + post("2"))
+		for _, want := range []string{"lane: POST /mcp 1", "lane: GET /mcp "} {
+			_, got := c.answer()
+			testkit.Equal(t, got, want)
+		}
+		if res, _ := c.answer(); res.StatusCode != 400 {
+			t.Error(res.Status)
+		}
+	})
 	t.Run("HTTP/1.0 and Connection: close never enter", func(t *testing.T) {
 		for _, text := range []string{
 			"POST /mcp HTTP/1.0\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}",
@@ -83,19 +108,31 @@ func TestEntry(t *testing.T) {
 	t.Run("handlers learn what net/http tells them", func(t *testing.T) {
 		var got [2]string
 		s := open(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-A") == "" {
+				return // it only moves the connection
+			}
 			local := r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()
 			i := 0
 			if server(w) == "lane" {
 				i = 1
 			}
-			got[i] = fmt.Sprint(local, r.RemoteAddr, r.Host, r.Proto, r.Header, r.URL, r.RequestURI, r.ContentLength, r.TLS, r.Close, r.TransferEncoding)
+			got[i] = fmt.Sprint(local, r.RemoteAddr, r.Host, r.Proto, r.Header, r.URL, r.RequestURI, r.ContentLength, r.TLS, r.Close, r.TransferEncoding,
+				r.Method, r.ProtoMajor, r.ProtoMinor, r.Body == http.NoBody, r.GetBody == nil, r.Trailer, r.Form, r.PostForm, r.MultipartForm, r.Pattern, r.Response, r.Cancel)
 		})
-		c := s.dial(t)
-		c.call("{}", "X-A: b", "accept: c")
-		c.say("GET /mcp HTTP/1.1\r\nHost: a\r\n\r\n")
-		c.answer()
-		c.call("{}", "X-A: b", "accept: c")
-		testkit.Equal(t, got[1], got[0])
+		for _, text := range []string{post("{}", "X-A: b", "accept: c"), post("", "X-A: b"), strings.Replace(stream, "\r\n", "\r\nX-A: b\r\n", 1)} {
+			got = [2]string{}
+			c := s.dial(t)
+			c.say(text)
+			c.answer()
+			c.say("GET /mcp HTTP/1.1\r\nHost: a\r\n\r\n")
+			c.answer()
+			c.say(text)
+			c.answer()
+			testkit.Equal(t, got[1], got[0])
+			if got[0] == "" {
+				t.Errorf("%q did not come", text)
+			}
+		}
 	})
 }
 
@@ -238,22 +275,30 @@ func TestHangUp(t *testing.T) {
 		"a reset":      func(c *client) error { _ = c.SetLinger(0); return c.Close() },
 		"a half close": func(c *client) error { return c.CloseWrite() },
 	} {
-		t.Run(name+" cancels the request", func(t *testing.T) {
-			running, ended := make(chan struct{}), make(chan error, 1)
-			s := open(t, until(running, ended))
-			c := s.dial(t)
-			c.say(post("{}"))
-			<-running
-			testkit.Must0(t, hangUp(c))
-			select {
-			case err := <-ended:
-				if !errors.Is(err, context.Canceled) {
-					t.Error(err)
+		for kind, text := range map[string]string{"the request": post("{}"), "the stream": stream} {
+			t.Run(name+" cancels "+kind, func(t *testing.T) {
+				running, ended := make(chan struct{}), make(chan error, 1)
+				wait := until(running, ended)
+				s := open(t, func(w http.ResponseWriter, r *http.Request) {
+					if r.Method == http.MethodGet {
+						w.(http.Flusher).Flush()
+					}
+					wait(w, r)
+				})
+				c := s.dial(t)
+				c.say(text)
+				<-running
+				testkit.Must0(t, hangUp(c))
+				select {
+				case err := <-ended:
+					if !errors.Is(err, context.Canceled) {
+						t.Error(err)
+					}
+				case <-time.After(patient):
+					t.Error("nobody noticed")
 				}
-			case <-time.After(patient):
-				t.Error("nobody noticed")
-			}
-		})
+			})
+		}
 	}
 	t.Run("looking for it takes nothing of the next request", func(t *testing.T) {
 		leave, other := make(chan struct{}), make(chan error, 1)
@@ -363,6 +408,181 @@ func TestKept(t *testing.T) {
 			t.Error("the controller took it")
 		}
 		testkit.Equal(t, c.call("2"), "lane: POST /mcp 2")
+	})
+}
+
+// TestStream is about the buffer that an open stream does without.
+func TestStream(t *testing.T) {
+	// house opens one whose handlers flush, then wait until told to end.
+	house := func(t *testing.T) (s *house, next func() *http.Request, leave chan struct{}) {
+		running, leave := make(chan *http.Request, 1), make(chan struct{})
+		s = open(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(w, r.Method)
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Error(err)
+			}
+			running <- r
+			<-leave
+			_, _ = io.WriteString(w, " "+r.Header.Get("X-Text"))
+		})
+		return s, func() *http.Request {
+			t.Helper()
+			select {
+			case r := <-running:
+				return r
+			case <-time.After(patient):
+				close(leave)
+				t.Fatal("the request does not arrive")
+				return nil
+			}
+		}, leave
+	}
+	const large = 30 << 10
+	for name, text := range map[string]string{
+		"a GET": stream, "a POST": post("{}"), "a large head": post("{}", "X-A: "+strings.Repeat("a", large)),
+	} {
+		t.Run(name+" keeps none, and the connection goes on", func(t *testing.T) {
+			s, next, leave := house(t)
+			c := s.dial(t)
+			for range 3 {
+				c.say(text)
+				next()
+				testkit.Equal(t, lane.Buffered(s.lane), 0)
+				leave <- struct{}{}
+				if _, got := c.answer(); got != text[:strings.IndexByte(text, ' ')]+" " {
+					t.Error(got)
+				}
+			}
+		})
+	}
+	t.Run("one with a next request in it is kept", func(t *testing.T) {
+		s, next, leave := house(t)
+		c := s.dial(t)
+		c.say(stream + post("2", "X-Text: b") + "POST /mcp HT")
+		for _, want := range []string{"GET ", "POST b"} {
+			next()
+			if lane.Buffered(s.lane) == 0 {
+				t.Error("it is gone")
+			}
+			leave <- struct{}{}
+			_, got := c.answer()
+			testkit.Equal(t, got, want)
+		}
+		c.say("TP/1.1\r\nHost: a\r\nX-Text: c\r\nContent-Length: 0\r\n\r\n")
+		next()
+		testkit.Equal(t, lane.Buffered(s.lane), 0)
+		leave <- struct{}{}
+		_, got := c.answer()
+		testkit.Equal(t, got, "POST c")
+	})
+	t.Run("a request sent under a stream is answered behind it", func(t *testing.T) {
+		s, next, leave := house(t)
+		c := s.dial(t)
+		c.say(stream)
+		next()
+		c.say(post("2", "X-Text: b"))
+		leave <- struct{}{}
+		if _, got := c.answer(); got != "GET " {
+			t.Error(got)
+		}
+		next()
+		leave <- struct{}{}
+		if _, got := c.answer(); got != "POST b" {
+			t.Error(got)
+		}
+	})
+	t.Run("nothing of a request changes when others read into it", func(t *testing.T) {
+		s, next, leave := house(t)
+		var open []*client
+		var all []*http.Request
+		for i := range 20 {
+			c := s.dial(t)
+			n := fmt.Sprint(i)
+			c.say("GET /mcp/" + n + " HTTP/1.1\r\nHost: h" + n + "\r\nX-Name-" + n + ": v" + n + "\r\nAccept: text/event-stream\r\nX-Text: " + n + "\r\n\r\n")
+			open, all = append(open, c), append(all, next())
+		}
+		for i, r := range all {
+			n := fmt.Sprint(i)
+			testkit.Equal(t, []string{r.RequestURI, r.URL.Path, r.Host}, []string{"/mcp/" + n, "/mcp/" + n, "h" + n})
+			testkit.Equal(t, r.Header, http.Header{"X-Name-" + n: {"v" + n}, "Accept": {"text/event-stream"}, "X-Text": {n}})
+		}
+		close(leave)
+		for i, c := range open {
+			_, got := c.answer()
+			testkit.Equal(t, got, fmt.Sprint("GET ", i))
+		}
+	})
+	t.Run("a body too large to read past ends the connection behind a stream too", func(t *testing.T) {
+		s := open(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.CopyN(io.Discard, r.Body, 64<<10) // all of what is buffered, and more
+			fmt.Fprint(w, server(w))
+			w.(http.Flusher).Flush()
+		})
+		c := s.dial(t)
+		go func() { _, _ = io.WriteString(c.TCPConn, post(strings.Repeat("x", 4<<20))) }()
+		res, got := c.answer()
+		if got != "lane" || !res.Close {
+			t.Errorf("%q, close %v", got, res.Close)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patient)
+		defer cancel()
+		testkit.Must0(t, s.lane.Shutdown(ctx)) // it is gone
+	})
+	t.Run("a client that does not read is cut off at the write deadline", func(t *testing.T) {
+		ended := make(chan error, 1)
+		s := open(t, func(w http.ResponseWriter, r *http.Request) {
+			control := http.NewResponseController(w)
+			err := control.Flush()
+			for _ = control.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err == nil; err = control.Flush() {
+				_, _ = io.WriteString(w, big)
+			}
+			<-r.Context().Done()
+			ended <- err
+		})
+		c := s.dial(t)
+		c.say(stream)
+		if err := <-ended; !isTimeout(err) {
+			t.Error(err)
+		}
+	})
+	t.Run("Shutdown waits for it, and closes its connection", func(t *testing.T) {
+		s, next, leave := house(t)
+		c := s.dial(t)
+		c.say(stream + post("never"))
+		next()
+		done := make(chan error, 1)
+		go func() { done <- s.lane.Shutdown(context.Background()) }()
+		soon(t, "the listener is open", func() bool {
+			o, err := net.Dial("tcp", s.addr)
+			if err == nil {
+				_ = o.Close()
+			}
+			return err != nil
+		})
+		select {
+		case err := <-done:
+			t.Errorf("nobody waits: %v", err)
+		default:
+		}
+		leave <- struct{}{}
+		if _, got := c.answer(); got != "GET " || !c.ended() {
+			t.Error(got)
+		}
+		testkit.Must0(t, <-done)
+	})
+	t.Run("Close cuts it off and cancels it", func(t *testing.T) {
+		running, ended := make(chan struct{}), make(chan struct{})
+		s := open(t, func(w http.ResponseWriter, r *http.Request) {
+			w.(http.Flusher).Flush()
+			close(running)
+			<-r.Context().Done()
+			close(ended)
+		})
+		s.dial(t).say(stream)
+		<-running
+		testkit.Must0(t, s.lane.Close())
+		<-ended
 	})
 }
 
@@ -487,7 +707,12 @@ func TestDescriptors(t *testing.T) {
 }
 
 func TestMany(t *testing.T) {
-	s := open(t, tell)
+	s := open(t, func(w http.ResponseWriter, r *http.Request) {
+		tell(w, r)
+		if r.ContentLength%3 == 0 { // its buffer goes around
+			w.(http.Flusher).Flush()
+		}
+	})
 	t.Run("no answer is another's", func(t *testing.T) {
 		for i := range 8 {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -496,6 +721,11 @@ func TestMany(t *testing.T) {
 				for n := range 300 {
 					body := fmt.Sprint(i, n, string(bytes.Repeat([]byte{byte('a' + i)}, n*7%3000)))
 					testkit.Equal(t, c.call(body), "lane: POST /mcp "+body)
+					if n%10 == 0 {
+						c.say(stream)
+						_, got := c.answer()
+						testkit.Equal(t, got, "lane: GET /mcp ")
+					}
 				}
 			})
 		}

@@ -23,7 +23,7 @@ type line struct {
 }
 
 func (k *kept) init(remote string) {
-	k.request = http.Request{Method: http.MethodPost, URL: new(url.URL), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	k.request = http.Request{URL: new(url.URL), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{}, RemoteAddr: remote}
 }
 
@@ -38,6 +38,9 @@ func (k *kept) forget() {
 func (c *conn) request(ctx context.Context, t *turn) *http.Request {
 	k, b := &c.kept, c.buf[c.start:c.end]
 	r := &k.request
+	if r.Method = http.MethodPost; c.head.get {
+		r.Method = http.MethodGet
+	}
 	if target := c.head.target.of(b); r.RequestURI != string(target) {
 		r.RequestURI = string(target)
 	}

@@ -27,7 +27,7 @@ var errLate = errors.New("lane: the handler has returned")
 // buffer is reused from answer to answer.
 type buffer struct{ out, body []byte }
 
-// response implements http.ResponseWriter, as net/http's does for POST.
+// response implements http.ResponseWriter, as net/http's does for POST and GET.
 type response struct {
 	mu     sync.Mutex // a handler that writes too late must not meet the next answer
 	c      *conn
@@ -253,6 +253,7 @@ func (w *response) FlushError() error {
 	}
 	w.send(w.buf.out, nil)
 	w.buf.out = w.buf.out[:0]
+	w.in.release()
 	return w.err
 }
 
