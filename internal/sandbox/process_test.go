@@ -262,9 +262,10 @@ func TestHostileStreams(t *testing.T) {
 	t.Run("a child that does not read fails the call at its deadline and is ended", func(t *testing.T) {
 		p := start(t, l, child(t, "deaf"))
 		receive(t, p)
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		message := make([]byte, 1<<20)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // time enough for a part of it to be written
 		defer cancel()
-		if err := p.Send(ctx, make([]byte, 1<<20)); !errors.Is(err, sandbox.ErrTornWrite) {
+		if err := p.Send(ctx, message); !errors.Is(err, sandbox.ErrTornWrite) {
 			t.Fatalf("got %v", err)
 		}
 		if e := ended(t, p); e.Reason != sandbox.Torn {

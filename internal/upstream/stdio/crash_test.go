@@ -31,7 +31,7 @@ func TestDeadChildren(t *testing.T) {
 		}
 	})
 	t.Run("a child that reads nothing is ended; what it had no whole message of goes to the next", func(t *testing.T) {
-		h := newHouse(t, func(o *stdio.Options) { o.Reading = 50 * time.Millisecond })
+		h := newHouse(t, func(o *stdio.Options) { o.Reading = 500 * time.Millisecond })
 		s := server("legacy")
 		h.say(s, "echo", `{}`)
 		slept, sent := make(chan error, 1), make(chan error, 1)
