@@ -44,6 +44,7 @@ var arrows = map[string]string{
 	"diagnosis/*":      "access activity catalog db fault id mcp netguard seal upstream diagnosis/*",
 	"demo":             "",
 	"gateway":          "access call catalog fault id mcp seal server/request upstream gateway/*",
+	"gateway/notes":    "db",
 	"gateway/*":        "access fault id mcp seal upstream",
 	"rest":             "access activity fault id mcp rest/* server/request",
 	"rest/platform":    "rest rest/meter access activity apikey launch sandbox upstream/stdio call catalog credit diagnosis db fault id identity mcp quota seal server/request tenancy tenancy/* upstream vault workspace approval budget template",

@@ -12,6 +12,7 @@ import (
 	"headgate/internal/apikey"
 	"headgate/internal/db"
 	"headgate/internal/gateway"
+	"headgate/internal/gateway/notes"
 	"headgate/internal/rest"
 	"headgate/internal/rest/account"
 	"headgate/internal/rest/diagnostics"
@@ -118,7 +119,8 @@ func (a *App) allow(ctx context.Context, by *access.Principal) error {
 // doors builds every door and the server in front of them.
 func (a *App) doors(context.Context) (err error) {
 	a.Gateway = gateway.New(gateway.Options{Authenticate: a.gatewayPrincipal(credentials()), Workspace: a.workspaceOf, Allow: a.allow, Resolver: a.Resolver,
-		Hub: a.Hub, Upstream: a.Eras, Calls: a.Calls, Keys: a.Keys, Version: a.serverVersion(), BaseURL: a.Settings.PublicURL(), Now: a.Now, Log: a.Log})
+		Hub: a.Hub, Upstream: a.Eras, Calls: a.Calls, Keys: a.Keys, Notes: notes.New(a.Store, a.Now), Version: a.serverVersion(), BaseURL: a.Settings.PublicURL(), Now: a.Now, Log: a.Log})
+	a.Store.OnChange(a.Gateway.Changed)
 	a.Platform = platform.New(platform.Options{Version: a.serverVersion(), Vault: a.Vault, Budgets: a.Budgets, Approvals: a.Approvals, Templates: a.Templates, Trail: a.Checkpoints,
 		Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
 		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Credits: a.Credits, Bodies: a.Bodies, Feed: a.Feed,

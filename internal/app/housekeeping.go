@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"headgate/internal/activity"
+	"headgate/internal/gateway/notes"
 	"headgate/internal/jobs"
 	"headgate/internal/rest/replay"
 )
@@ -61,6 +62,7 @@ func (a *App) expire(ctx context.Context) error {
 		{s.KeepErrors, func(ctx context.Context, b time.Time) (int64, error) { return activity.ExpireErrors(ctx, a.Store, b) }},
 		{s.KeepBodies, a.Bodies.Expire},
 		{0, func(ctx context.Context, _ time.Time) (int64, error) { return replay.New(a.Store, a.Now).Expire(ctx) }},
+		{0, func(ctx context.Context, _ time.Time) (int64, error) { return notes.New(a.Store, a.Now).Expire(ctx) }},
 	} {
 		for {
 			n, err := e.remove(ctx, now.Add(-e.keep))

@@ -47,7 +47,7 @@ func (x *exchange) split() ([]mcp.Span, error) {
 	if sid == "" {
 		return nil, mcp.ErrBatch
 	}
-	s, err := x.g.sessions.find(x.ep.by, sid)
+	s, err := x.g.sessions.find(x.r.Context(), x.ep.by, sid)
 	if err != nil {
 		return nil, err
 	}

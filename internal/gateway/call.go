@@ -85,15 +85,15 @@ func (x *exchange) listen(ctx context.Context, server *catalog.Server) {
 	}
 }
 
-// relay sends a request that is no call and gives its answer back; it reports
-// whether that is a result.
-func (g *Gateway) relay(x *exchange, r upstream.Request) bool {
+// relay sends a request that is no call and gives its answer back. When that is
+// a result, accepted comes before it and may fail; nil for nothing to do.
+func (g *Gateway) relay(x *exchange, r upstream.Request, accepted func() error) {
 	ctx, cancel := x.context()
 	defer cancel()
 	if x.s != nil {
 		if err := x.s.begin(x.id(), cancel); err != nil {
 			x.fail(err)
-			return false
+			return
 		}
 		defer x.s.done(x)
 		x.listen(ctx, r.Server)
@@ -103,11 +103,16 @@ func (g *Gateway) relay(x *exchange, r upstream.Request) bool {
 	a, err := g.Upstream.Exchange(ctx, &r, x)
 	if err != nil {
 		x.fail(err)
-		return false
+		return
 	}
 	defer a.Release()
+	if accepted != nil && a.Envelope.Kind == mcp.Response {
+		if err := accepted(); err != nil {
+			x.fail(err)
+			return
+		}
+	}
 	x.to.answer(x.status(a), a.Body)
-	return a.Envelope.Kind == mcp.Response
 }
 
 // status is the HTTP status of a relayed answer: modern servers give errors

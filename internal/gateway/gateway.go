@@ -28,6 +28,7 @@ type Options struct {
 	Upstream  *eras.Translator // in front of Hub
 	Calls     *call.Service
 	Keys      *seal.Keys
+	Notes     Notes // nil: what sessions set, and their end, is known to this process alone
 	Version   string
 	BaseURL   string        // for resource_metadata in challenges, once there is any
 	KeepAlive time.Duration // 15 seconds: how long an open stream may be silent
@@ -68,6 +69,7 @@ func New(o Options) *Gateway {
 	}
 	g := &Gateway{Options: o, buffers: sync.Pool{New: func() any { return new(exchange) }}}
 	g.sessions.init(o.Keys, o.Now)
+	g.sessions.recall = g.restore
 	g.lists.init(g)
 	g.tapes.init()
 	return g

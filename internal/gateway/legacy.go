@@ -10,6 +10,7 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/catalog"
 	"headgate/internal/gateway/eras"
+	"headgate/internal/gateway/notes"
 	"headgate/internal/mcp"
 	"headgate/internal/upstream"
 )
@@ -91,6 +92,10 @@ func (g *Gateway) setLevel(x *exchange) {
 		x.fail(mcp.ErrBadParams.Saying("params.level must be one of %s.", strings.Join(levels, ", ")))
 		return
 	}
+	if err := x.remember(func(n *notes.Note) { n.Level = level }); err != nil {
+		x.fail(err)
+		return
+	}
 	x.s.setLevel(level)
 	around := x.s.around()
 	told := make(chan struct{}, len(around))
@@ -139,9 +144,18 @@ func (g *Gateway) subscribe(x *exchange) {
 		x.fail(err)
 		return
 	}
-	if g.relay(x, x.outbound(server, uri)) {
-		x.s.subscribe(uri, server, x.e.Method == mcp.MethodResourcesSubscribe)
-	}
+	on := x.e.Method == mcp.MethodResourcesSubscribe
+	g.relay(x, x.outbound(server, uri), func() error {
+		err := x.remember(func(n *notes.Note) {
+			if n.Unsubscribe(uri); on && len(n.Subscriptions) < maxSubscriptions {
+				n.Subscribe(notes.Subscription{URI: uri, Workspace: server.Workspace, Server: server.Key()})
+			}
+		})
+		if err == nil {
+			x.s.subscribe(uri, server, on)
+		}
+		return err
+	})
 }
 
 // complete asks the server that owns the prompt or template.
@@ -156,7 +170,7 @@ func (g *Gateway) complete(x *exchange) {
 		x.sent = mcp.Splice(x.sent[:0], x.body, mcp.Edit{Span: ref.span, With: ref.with})
 		r.Body = x.sent
 	}
-	g.relay(x, r)
+	g.relay(x, r, nil)
 }
 
 // notification takes a client's notification: always 202.
@@ -274,7 +288,7 @@ func (g *Gateway) get(x *exchange) {
 		g.pair(x)
 		return
 	}
-	s, err := g.sessions.find(x.ep.by, sid)
+	s, err := g.sessions.find(x.r.Context(), x.ep.by, sid)
 	if err != nil {
 		deny(w, x.r, err)
 		return
@@ -310,8 +324,13 @@ func (g *Gateway) delete(x *exchange) {
 		deny(w, x.r, errNoHeader)
 		return
 	}
-	s, err := g.sessions.find(x.ep.by, sid)
+	s, err := g.sessions.find(x.r.Context(), x.ep.by, sid)
 	if err != nil {
+		deny(w, x.r, err)
+		return
+	}
+	x.s = s
+	if err := x.remember(func(n *notes.Note) { n.Ended = true }); err != nil {
 		deny(w, x.r, err)
 		return
 	}

@@ -64,7 +64,7 @@ func (x *exchange) place() error {
 	if sid == "" {
 		return errNoHeader
 	}
-	s, err := x.g.sessions.find(x.ep.by, sid)
+	s, err := x.g.sessions.find(x.r.Context(), x.ep.by, sid)
 	if err != nil {
 		return err
 	}

@@ -19,9 +19,11 @@ import (
 type session struct {
 	id       string
 	affinity string // what servers' own sessions hang on; never shown
+	ref      string // what replicas call it
 	owner    string // principal id
 	revision mcp.Revision
 	client   upstream.Client
+	until    time.Time    // when the id is too old
 	used     atomic.Int64 // unix seconds
 
 	mu       sync.Mutex
@@ -205,9 +207,20 @@ func (s *session) touch(server *catalog.Server) <-chan struct{} {
 func (s *session) around() []*catalog.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.servers()
+}
+
+// servers is around for callers that hold the lock. After a restart a session
+// has subscriptions at servers that nothing has been sent to since.
+func (s *session) servers() []*catalog.Server {
 	list := make([]*catalog.Server, 0, len(s.touched))
 	for _, server := range s.touched {
 		list = append(list, server)
+	}
+	for _, server := range s.subs {
+		if !slices.ContainsFunc(list, func(o *catalog.Server) bool { return o.Key() == server.Key() }) {
+			list = append(list, server)
+		}
 	}
 	return list
 }

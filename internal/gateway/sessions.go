@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"headgate/internal/access"
+	"headgate/internal/gateway/notes"
 	"headgate/internal/mcp"
 	"headgate/internal/seal"
 	"headgate/internal/upstream"
@@ -18,6 +20,7 @@ const (
 	sessionPlace = "gateway:session"
 	sessionIdle  = 30 * time.Minute // in memory; the sealed id itself lasts longer
 	sessionLife  = 30 * 24 * time.Hour
+	endingHeard  = time.Minute
 	maxSessions  = 1000 // in memory, of one principal
 	maxSessionID = 8 << 10
 	maxSaid      = 2 << 10 // of capabilities and of info, raw; of larger ones only what is known is carried in the id
@@ -31,12 +34,15 @@ type sessions struct {
 	mu   sync.RWMutex
 	live map[string]*session
 	per  map[string]map[*session]struct{} // by owner
-	over map[string]int64                 // affinities of ended sessions → when their ids expire
+	refs map[string]*session              // as replicas name them
+	over map[string]int64                 // refs of ended sessions → until when that is remembered here
+
+	recall func(ctx context.Context, by *access.Principal, in sealed) (restored, error) // what was noted of one
 }
 
 func (ss *sessions) init(keys *seal.Keys, now func() time.Time) {
 	ss.keys, ss.now = keys, now
-	ss.live, ss.per, ss.over = map[string]*session{}, map[string]map[*session]struct{}{}, map[string]int64{}
+	ss.live, ss.per, ss.refs, ss.over = map[string]*session{}, map[string]map[*session]struct{}{}, map[string]*session{}, map[string]int64{}
 }
 
 // sealed is what a session id holds.
@@ -48,6 +54,9 @@ type sealed struct {
 	Info         json.RawMessage `json:"i,omitempty"`
 	Made         int64           `json:"m"`
 }
+
+// until is when the id is too old.
+func (in sealed) until() time.Time { return time.Unix(in.Made, 0).Add(sessionLife) }
 
 // open makes a session for a client that initializes.
 func (ss *sessions) open(by *access.Principal, rev mcp.Revision, c upstream.Client) (*session, error) {
@@ -83,7 +92,7 @@ func clipped(object []byte, members ...string) []byte {
 }
 
 func (ss *sessions) make(id string, in sealed) *session {
-	s := &session{id: id, affinity: in.Affinity, owner: in.Owner, revision: in.Revision, client: upstream.Client{Capabilities: in.Capabilities, Info: in.Info}}
+	s := &session{id: id, affinity: in.Affinity, ref: notes.Ref(in.Affinity), owner: in.Owner, revision: in.Revision, until: in.until(), client: upstream.Client{Capabilities: in.Capabilities, Info: in.Info}}
 	s.used.Store(ss.now().Unix())
 	return s
 }
@@ -108,7 +117,7 @@ func (ss *sessions) add(s *session) error {
 		own = map[*session]struct{}{}
 		ss.per[s.owner] = own
 	}
-	own[s], ss.live[s.id] = struct{}{}, s
+	own[s], ss.live[s.id], ss.refs[s.ref] = struct{}{}, s, s
 	return nil
 }
 
@@ -117,6 +126,7 @@ func (ss *sessions) drop(s *session) {
 		return
 	}
 	delete(ss.live, s.id)
+	delete(ss.refs, s.ref)
 	delete(ss.per[s.owner], s)
 	if len(ss.per[s.owner]) == 0 {
 		delete(ss.per, s.owner)
@@ -126,13 +136,13 @@ func (ss *sessions) drop(s *session) {
 
 // find returns the session of an id, also when it was made before a restart;
 // another principal's looks like none.
-func (ss *sessions) find(by *access.Principal, id string) (*session, error) {
+func (ss *sessions) find(ctx context.Context, by *access.Principal, id string) (*session, error) {
 	ss.mu.RLock()
 	s := ss.live[id]
 	ss.mu.RUnlock()
 	if s == nil {
 		var err error
-		if s, err = ss.revive(by, id); err != nil {
+		if s, err = ss.revive(ctx, by, id); err != nil {
 			return nil, err
 		}
 	}
@@ -145,41 +155,81 @@ func (ss *sessions) find(by *access.Principal, id string) (*session, error) {
 	return s, nil
 }
 
-func (ss *sessions) revive(by *access.Principal, id string) (*session, error) {
-	if len(id) > maxSessionID {
+// revive opens an id that is not in memory, with what is noted of its session.
+func (ss *sessions) revive(ctx context.Context, by *access.Principal, id string) (*session, error) {
+	in, err := ss.unseal(by, id)
+	if err != nil {
+		return nil, err
+	}
+	ss.mu.RLock()
+	_, over := ss.over[notes.Ref(in.Affinity)]
+	ss.mu.RUnlock()
+	if over {
 		return nil, errSession
+	}
+	kept, err := ss.recall(ctx, by, in)
+	if err != nil {
+		return nil, err
+	}
+	s := ss.make(id, in)
+	s.level, s.subs = kept.level, kept.subs
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if kept.ended {
+		ss.heard(s.ref)
+	}
+	if _, over := ss.over[s.ref]; over { // perhaps since it was recalled
+		return nil, errSession
+	}
+	if other := ss.live[id]; other != nil {
+		return other, nil
+	}
+	return s, ss.add(s)
+}
+
+// unseal reads an id; another principal's looks like none.
+func (ss *sessions) unseal(by *access.Principal, id string) (in sealed, err error) {
+	if len(id) > maxSessionID {
+		return in, errSession
 	}
 	blob, err := base64.RawURLEncoding.Strict().DecodeString(id)
 	if err != nil {
-		return nil, errSession
+		return in, errSession
 	}
 	text, err := ss.keys.Open(sessionPlace, blob)
 	if err != nil {
-		return nil, errSession
+		return in, errSession
 	}
-	var in sealed
-	if err := json.Unmarshal(text, &in); err != nil || in.Owner != by.ID || ss.now().Sub(time.Unix(in.Made, 0)) > sessionLife {
-		return nil, errSession
+	if err := json.Unmarshal(text, &in); err != nil || in.Owner != by.ID || ss.now().After(in.until()) {
+		return in, errSession
 	}
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	if _, over := ss.over[in.Affinity]; over {
-		return nil, errSession
-	}
-	if s := ss.live[id]; s != nil {
-		return s, nil
-	}
-	s := ss.make(id, in)
-	return s, ss.add(s)
+	return in, nil
 }
 
 // end closes a session for good: its id opens nothing any more.
 func (ss *sessions) end(s *session) {
 	ss.mu.Lock()
 	ss.drop(s)
-	ss.over[s.affinity] = ss.now().Add(sessionLife).Unix()
+	ss.over[s.ref] = s.until.Unix()
 	ss.mu.Unlock()
 	s.close()
+}
+
+// ending hears that the session has ended which replicas know by this name,
+// and returns it if it is here.
+func (ss *sessions) ending(ref string) *session {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.heard(ref)
+	return ss.refs[ref]
+}
+
+// heard remembers for a while that the store has a session's end, so that what
+// was read there before is not believed after it.
+func (ss *sessions) heard(ref string) {
+	if _, ok := ss.over[ref]; !ok {
+		ss.over[ref] = ss.now().Add(endingHeard).Unix()
+	}
 }
 
 // sweep forgets idle sessions and expired endings.

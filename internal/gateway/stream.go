@@ -90,7 +90,7 @@ func (st *stream) start(s *session) {
 	s.mu.Lock()
 	old := s.stream
 	s.stream = st
-	for _, server := range s.touched {
+	for _, server := range s.servers() {
 		st.hearOwn(server, s.said(), s.subscriptions(server))
 	}
 	s.mu.Unlock()
