@@ -40,7 +40,7 @@ func (x *env) showBudget(data *client.BudgetData) error {
 		for _, p := range periods(&data.Periods) {
 			rows = append(rows, []string{p.name, cents(p.Limit), cents(&p.Spend), cents(p.Remaining)})
 		}
-		x.table([]string{"A", "LIMIT", "SPENT", "LEFT"}, rows)
+		x.table([]string{"PER", "LIMIT", "SPENT", "LEFT"}, rows)
 	})
 }
 

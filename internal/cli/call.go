@@ -73,11 +73,7 @@ func (c *callCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	api, err := x.api()
-	if err != nil {
-		return err
-	}
-	s, err := c.server(ctx, api, c.Server)
+	api, s, err := c.open(ctx, x, c.Server)
 	if err != nil {
 		return err
 	}

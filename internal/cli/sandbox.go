@@ -157,11 +157,7 @@ func (serverLogsCmd) Help() string {
 
 // Run shows a server's standard error.
 func (c *serverLogsCmd) Run(ctx context.Context, x *env) error {
-	api, err := x.api()
-	if err != nil {
-		return err
-	}
-	s, err := c.server(ctx, api, c.Name)
+	api, s, err := c.open(ctx, x, c.Name)
 	if err != nil {
 		return err
 	}

@@ -48,11 +48,7 @@ func (scheduleShowCmd) Help() string { return "Example:\n\n    headgate schedule
 
 // Run shows a schedule.
 func (c *scheduleShowCmd) Run(ctx context.Context, x *env) error {
-	api, err := x.api()
-	if err != nil {
-		return err
-	}
-	s, err := c.server(ctx, api, c.Server)
+	api, s, err := c.open(ctx, x, c.Server)
 	if err != nil {
 		return err
 	}
@@ -83,11 +79,7 @@ func (scheduleSetCmd) Help() string {
 
 // Run sets a schedule.
 func (c *scheduleSetCmd) Run(ctx context.Context, x *env) error {
-	api, err := x.api()
-	if err != nil {
-		return err
-	}
-	s, err := c.server(ctx, api, c.Server)
+	api, s, err := c.open(ctx, x, c.Server)
 	if err != nil {
 		return err
 	}
@@ -107,11 +99,7 @@ func (scheduleRemoveCmd) Help() string { return "Example:\n\n    headgate schedu
 
 // Run removes a schedule.
 func (c *scheduleRemoveCmd) Run(ctx context.Context, x *env) error {
-	api, err := x.api()
-	if err != nil {
-		return err
-	}
-	s, err := c.server(ctx, api, c.Server)
+	api, s, err := c.open(ctx, x, c.Server)
 	if err != nil {
 		return err
 	}

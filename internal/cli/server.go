@@ -27,6 +27,16 @@ type workspaceFlag struct {
 	Workspace string `placeholder:"SLUG" help:"Another workspace than the credential's own."`
 }
 
+// open returns a client and the server that a command is about.
+func (w workspaceFlag) open(ctx context.Context, x *env, name string) (*client.Client, *client.ServerRow, error) {
+	api, err := x.api()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := w.server(ctx, api, name)
+	return api, s, err
+}
+
 // server finds a server by slug, id or name.
 func (w workspaceFlag) server(ctx context.Context, api *client.Client, name string) (*client.ServerRow, error) {
 	list, _, err := api.ListServers(ctx, client.ListServersParams{WorkspaceID: w.Workspace})
@@ -172,11 +182,7 @@ func (serverShowCmd) Help() string { return "Example:\n\n    headgate server sho
 
 // Run shows a server.
 func (c *serverShowCmd) Run(ctx context.Context, x *env) error {
-	api, err := x.api()
-	if err != nil {
-		return err
-	}
-	s, err := c.server(ctx, api, c.Name)
+	_, s, err := c.open(ctx, x, c.Name)
 	if err != nil {
 		return err
 	}
@@ -208,11 +214,7 @@ func (serverTestCmd) Help() string {
 
 // Run tests a server.
 func (c *serverTestCmd) Run(ctx context.Context, x *env) error {
-	api, err := x.api()
-	if err != nil {
-		return err
-	}
-	s, err := c.server(ctx, api, c.Name)
+	api, s, err := c.open(ctx, x, c.Name)
 	if err != nil {
 		return err
 	}
@@ -266,11 +268,7 @@ func (c *serverUpdateCmd) Run(ctx context.Context, x *env) error {
 	if c.Enable || c.Disable {
 		body.Enabled = &c.Enable
 	}
-	api, err := x.api()
-	if err != nil {
-		return err
-	}
-	s, err := c.server(ctx, api, c.Name)
+	api, s, err := c.open(ctx, x, c.Name)
 	if err != nil {
 		return err
 	}
