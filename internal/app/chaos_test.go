@@ -62,6 +62,19 @@ type house struct {
 	first    struct{ APIKey, MCPURL string }
 }
 
+// eachHouse runs a test on the program over each engine.
+func eachHouse(t *testing.T, test func(t *testing.T, h *house)) {
+	for _, engine := range []string{"sqlite", "postgres"} {
+		t.Run(engine, func(t *testing.T) {
+			database := ""
+			if engine == "postgres" {
+				database = testkit.PostgresURL(t)
+			}
+			test(t, newHouse(t, database))
+		})
+	}
+}
+
 func newHouse(t *testing.T, database string) *house {
 	l := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer l.Close()
@@ -214,39 +227,32 @@ func TestChaosKill(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("HEADGATE_KILLS")); err == nil {
 		kills = n
 	}
-	for _, engine := range []string{"sqlite", "postgres"} {
-		t.Run(engine, func(t *testing.T) {
-			database := ""
-			if engine == "postgres" {
-				database = testkit.PostgresURL(t)
-			}
-			h := newHouse(t, database)
-			var answered []string
-			for range kills {
-				h.start()
-				dead := make(chan struct{})
-				after := 150*time.Millisecond + time.Duration(rand.Int64N(int64(500*time.Millisecond)))
-				go func() {
-					defer close(dead)
-					time.Sleep(after)
-					_ = h.cmd.Process.Kill()
-				}()
-				got := h.load(12, dead)
-				<-dead
-				_ = h.cmd.Wait()
-				h.cmd = nil
-				if len(got) == 0 {
-					t.Fatal("the load made no call, so the kill shows nothing")
-				}
-				answered = append(answered, got...)
-			}
+	eachHouse(t, func(t *testing.T, h *house) {
+		var answered []string
+		for range kills {
 			h.start()
-			h.waitIdle()
-			h.stop(syscall.SIGTERM)
-			h.audit(answered)
-			t.Logf("%d kills, %d answered calls, none lost", kills, len(answered))
-		})
-	}
+			dead := make(chan struct{})
+			after := 150*time.Millisecond + time.Duration(rand.Int64N(int64(500*time.Millisecond)))
+			go func() {
+				defer close(dead)
+				time.Sleep(after)
+				_ = h.cmd.Process.Kill()
+			}()
+			got := h.load(12, dead)
+			<-dead
+			_ = h.cmd.Wait()
+			h.cmd = nil
+			if len(got) == 0 {
+				t.Fatal("the load made no call, so the kill shows nothing")
+			}
+			answered = append(answered, got...)
+		}
+		h.start()
+		h.waitIdle()
+		h.stop(syscall.SIGTERM)
+		h.audit(answered)
+		t.Logf("%d kills, %d answered calls, none lost", kills, len(answered))
+	})
 }
 
 // waitIdle lets the leases of dead replicas pass their deadline.

@@ -103,33 +103,26 @@ func (h *house) operate(key string, life int) {
 // TestOperationsKilled kills the server in the midst of imports, restarts and
 // purges: each is done or never began, and imports say which of their steps.
 func TestOperationsKilled(t *testing.T) {
-	for _, engine := range []string{"sqlite", "postgres"} {
-		t.Run(engine, func(t *testing.T) {
-			database := ""
-			if engine == "postgres" {
-				database = testkit.PostgresURL(t)
-			}
-			h := newHouse(t, database)
-			for life := range 4 {
-				h.start()
-				key, _ := h.rootKeys()
-				done := make(chan struct{})
-				go func() { defer close(done); h.operate(key, life) }()
-				time.Sleep(time.Duration(200+rand.IntN(500)) * time.Millisecond)
-				h.stop(syscall.SIGKILL)
-				<-done
-			}
-			begun := h.imports()
+	eachHouse(t, func(t *testing.T, h *house) {
+		for life := range 4 {
 			h.start()
 			key, _ := h.rootKeys()
-			if got, failed, err := h.manage(key, "list_workspaces", map[string]any{}); err != nil || failed {
-				t.Fatalf("%v %v", got, err)
-			}
-			h.toldOf(key, begun)
-			h.stop(syscall.SIGTERM)
-			h.operations()
-		})
-	}
+			done := make(chan struct{})
+			go func() { defer close(done); h.operate(key, life) }()
+			time.Sleep(time.Duration(200+rand.IntN(500)) * time.Millisecond)
+			h.stop(syscall.SIGKILL)
+			<-done
+		}
+		begun := h.imports()
+		h.start()
+		key, _ := h.rootKeys()
+		if got, failed, err := h.manage(key, "list_workspaces", map[string]any{}); err != nil || failed {
+			t.Fatalf("%v %v", got, err)
+		}
+		h.toldOf(key, begun)
+		h.stop(syscall.SIGTERM)
+		h.operations()
+	})
 }
 
 // toldOf waits until no import is said to run, by those who ask for it: over

@@ -129,51 +129,44 @@ type object = map[string]any
 // TestSecrets plants every kind of secret through a whole server and looks for
 // it in everything the server keeps and says.
 func TestSecrets(t *testing.T) {
-	for _, engine := range []string{"sqlite", "postgres"} {
-		t.Run(engine, func(t *testing.T) {
-			database := ""
-			if engine == "postgres" {
-				database = testkit.PostgresURL(t)
-			}
-			h := newHouse(t, database)
-			mails, smtpURL := newPost(t)
-			shared := "dK3vQ9xLw7TzR5mN2bYc8HfJ4gPs6AeU"
-			internal := freeAddr(t)
-			h.flags = []string{"--log-level", "debug", "--internal-listen", internal, "--sign-up", "open", "--base-url", "https://gate.example.com", "--allow-hosts", "127.0.0.1", "--smtp", smtpURL,
-				"--external-issuer", "https://issuer.example.com", "--external-audience", "x", "--external-algorithm", "HS256", "--external-secret", shared}
-			h.start()
-			secrets := h.plant(mails)
-			secrets["shared secret"] = shared
+	eachHouse(t, func(t *testing.T, h *house) {
+		mails, smtpURL := newPost(t)
+		shared := "dK3vQ9xLw7TzR5mN2bYc8HfJ4gPs6AeU"
+		internal := freeAddr(t)
+		h.flags = []string{"--log-level", "debug", "--internal-listen", internal, "--sign-up", "open", "--base-url", "https://gate.example.com", "--allow-hosts", "127.0.0.1", "--smtp", smtpURL,
+			"--external-issuer", "https://issuer.example.com", "--external-audience", "x", "--external-algorithm", "HS256", "--external-secret", shared}
+		h.start()
+		secrets := h.plant(mails)
+		secrets["shared secret"] = shared
 
-			said := h.crawl(h.owner(), secrets)
-			res := testkit.Must(http.Get("http://" + internal + "/metrics"))(t)
-			said["/metrics"] = testkit.Must(io.ReadAll(res.Body))(t)
-			_ = res.Body.Close()
-			h.stop(syscall.SIGTERM)
-			said["the server's log"] = h.log.Bytes()
-			testkit.Must0(t, filepath.WalkDir(h.data, func(path string, d fs.DirEntry, err error) error {
-				if err == nil && d.Type().IsRegular() && d.Name() != "first-run.json" && d.Name() != "keys.json" {
-					said[d.Name()], err = os.ReadFile(path)
-				}
-				return err
-			}))
-			if database != "" {
-				said["the database"] = dump(t, database)
+		said := h.crawl(h.owner(), secrets)
+		res := testkit.Must(http.Get("http://" + internal + "/metrics"))(t)
+		said["/metrics"] = testkit.Must(io.ReadAll(res.Body))(t)
+		_ = res.Body.Close()
+		h.stop(syscall.SIGTERM)
+		said["the server's log"] = h.log.Bytes()
+		testkit.Must0(t, filepath.WalkDir(h.data, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() && d.Name() != "first-run.json" && d.Name() != "keys.json" {
+				said[d.Name()], err = os.ReadFile(path)
 			}
-			if len(said) < 40 {
-				t.Errorf("only %d places were looked at", len(said))
-			}
-			for place, text := range said {
-				for what, secret := range secrets {
-					for form, s := range forms(secret) {
-						if bytes.Contains(text, []byte(s)) {
-							t.Errorf("%s holds the %s (%s)", place, what, form)
-						}
+			return err
+		}))
+		if h.database != "" {
+			said["the database"] = dump(t, h.database)
+		}
+		if len(said) < 40 {
+			t.Errorf("only %d places were looked at", len(said))
+		}
+		for place, text := range said {
+			for what, secret := range secrets {
+				for form, s := range forms(secret) {
+					if bytes.Contains(text, []byte(s)) {
+						t.Errorf("%s holds the %s (%s)", place, what, form)
 					}
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 func freeAddr(t *testing.T) string {
