@@ -85,7 +85,14 @@ func TestSleep(t *testing.T) {
 		eventually(t, "asleep", func() bool { h.host.Sweep(); return h.status(s).State == stdio.Asleep })
 		eventually(t, "a change in the second child", func() bool {
 			h.text(request(s, mcp.LatestModern, "1", "grow", fmt.Sprintf(`{"text":"t%d"}`, time.Now().UnixNano())))
-			return l.count("list_changed") > 0
+			// The SDK waits for a pause in the changes before it tells of them.
+			for range 20 {
+				if l.count("list_changed") > 0 {
+					return true
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			return false
 		})
 		if h.status(s).Starts != 2 {
 			t.Errorf("%+v", h.status(s))
