@@ -11,6 +11,7 @@ var (
 	errEndpoint = fault.New(fault.NotFound, "gateway.endpoint", "There is no such MCP endpoint. Endpoints are /mcp, /mcp/{server}, /mcp/w/{workspace} and /mcp/w/{workspace}/{server}.")
 	errMethod   = fault.New(fault.Method, "gateway.http_method", "An MCP endpoint takes POST, GET and DELETE.")
 	errMedia    = fault.New(fault.MediaType, "gateway.media_type", "Send the message as application/json.")
+	errPacked   = fault.New(fault.MediaType, "gateway.content_encoding", "Send the message unpacked, without Content-Encoding.")
 	errTooLarge = fault.New(fault.TooLarge, "gateway.too_large", "A message may have 4 MiB.")
 	errSession  = fault.New(fault.NotFound, "gateway.session", "This session is unknown or over. Initialize a new one.")
 	errNoHeader = fault.New(fault.Invalid, "gateway.no_session", "Initialize first, and send the Mcp-Session-Id of the answer with every request; or speak revision 2026-07-28, which has no sessions.")

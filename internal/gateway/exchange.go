@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 
 	"headgate/internal/catalog"
 	"headgate/internal/mcp"
@@ -69,12 +70,18 @@ func spare(b []byte) []byte {
 	return b[:0]
 }
 
-// read reads the whole body, at most maxBody.
+// read reads the whole body, at most maxBody. Nothing is unpacked: a body that
+// says it is packed would be one text to us and another to who believes it.
 func (x *exchange) read() error {
 	ct := x.r.Header.Get("Content-Type")
 	if ct != "application/json" {
 		if t, _, err := mime.ParseMediaType(ct); err != nil || t != "application/json" {
 			return errMedia
+		}
+	}
+	for _, coding := range x.r.Header["Content-Encoding"] {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return errPacked
 		}
 	}
 	n := x.r.ContentLength

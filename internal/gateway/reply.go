@@ -34,6 +34,9 @@ func refuse(w http.ResponseWriter, status int, body []byte, f *fault.Error) {
 			h.Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+scope+`"`)
 		}
 	}
+	if f.Code == errPacked.Code {
+		h.Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
+	}
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
 	}

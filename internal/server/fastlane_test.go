@@ -61,6 +61,8 @@ var awkward = []struct{ name, text string }{
 	{"line ends of LF", "POST /mcp HTTP/1.1\nHost: localhost\nContent-Length: 2\n\n{}"},
 	{"one line end of LF", "POST /mcp HTTP/1.1\r\nHost: localhost\nContent-Length: 2\r\n\r\n{}"},
 	{"a head that ends in LF", "POST /mcp HTTP/1.1\r\n" + host + two + "\n{}"},
+	{"a packed body", "POST /mcp HTTP/1.1\r\n" + host + two + "Content-Encoding: gzip\r\n\r\n\x1f\x8b"},
+	{"a packed body, said twice", "POST /mcp HTTP/1.1\r\n" + host + two + "Content-Encoding: gzip\r\nContent-Encoding: br\r\n\r\n\x1f\x8b"},
 	{"a CR in a value", "POST /mcp HTTP/1.1\r\n" + host + two + "X-A: 1\r2\r\n\r\n{}"},
 	{"a folded value", "POST /mcp HTTP/1.1\r\n" + host + "X-A: 1\r\n 2\r\n" + two + "\r\n{}"},
 	{"a folded length", "POST /mcp HTTP/1.1\r\n" + host + "Content-Length:\r\n 2\r\n\r\n{}"},
