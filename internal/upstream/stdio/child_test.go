@@ -4,6 +4,7 @@ package stdio_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,7 @@ var children = map[string]func(args []string){
 	"legacy":  func(args []string) { (&rawServer{}).serve(args) },
 	"modern":  func(args []string) { (&rawServer{modern: true}).serve(args) },
 	"silent":  func(args []string) { (&rawServer{silent: true}).serve(args) },
+	"batches": func(args []string) { (&rawServer{revision: args[0]}).serve(args) },
 	"fragile": func(args []string) { (&rawServer{fragile: true}).serve(args) },
 	"banner": func(args []string) {
 		fmt.Println("Welcome to the best server!")
@@ -37,6 +39,7 @@ var children = map[string]func(args []string){
 // rawServer is a stdio server without a library, to misbehave exactly.
 type rawServer struct {
 	modern, silent, fragile bool
+	revision                string // agreed on; the last legacy one
 
 	mu  sync.Mutex
 	out *bufio.Writer
@@ -102,7 +105,7 @@ func (s *rawServer) handle(m *rawMessage) {
 			s.line(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}}`, m.ID)
 			return
 		}
-		s.line(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"logging":{},"resources":{"subscribe":true}},"serverInfo":{"name":"raw","version":"1"}}}`, m.ID)
+		s.line(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":%q,"capabilities":{"tools":{"listChanged":true},"logging":{},"resources":{"subscribe":true}},"serverInfo":{"name":"raw","version":"1"}}}`, m.ID, cmp.Or(s.revision, "2025-11-25"))
 	case "tools/list":
 		fmt.Fprintln(os.Stderr, "listed")
 		s.line(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[{"name":"echo","inputSchema":{"type":"object"}}]}}`, m.ID)
@@ -158,6 +161,18 @@ func (s *rawServer) call(m *rawMessage) {
 			s.text(id, "late again")
 		}
 		s.text(m.ID, "own")
+	case "batch": // what the arguments say, with $id and $token, in one line
+		s.line("%s", strings.NewReplacer("$id", string(m.ID), "$token", string(m.Params.Meta["progressToken"])).Replace(args["batch"]))
+	case "batch-held": // the answer to each call that is held, and to this one
+		s.mu.Lock()
+		list := append(held, m.ID)
+		held = nil
+		s.mu.Unlock()
+		var answers []string
+		for _, id := range list {
+			answers = append(answers, fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"answer to %s"}]}}`, id, id))
+		}
+		s.line("[%s]", strings.Join(answers, ","))
 	case "progress":
 		token := m.Params.Meta["progressToken"]
 		for i := range 3 {

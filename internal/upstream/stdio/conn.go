@@ -3,6 +3,7 @@ package stdio
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -237,13 +238,47 @@ func (c *conn) take(line []byte, e *mcp.Envelope) bool {
 		return true
 	}
 	line = flat(line)
-	if err := mcp.ScanReply(line, e, mcp.Limits{}); err != nil {
-		c.junk++
-		if id, ok := idOf(line, e.ID); ok {
-			c.answer(id, &reply{}) // broken, so its caller need not wait
-		}
-		return c.junk < maxJunk
+	switch err := mcp.ScanReply(line, e, mcp.Limits{}); {
+	case err == nil:
+		c.hear(line, e)
+	case errors.Is(err, mcp.ErrBatch):
+		c.batch(line, e)
+	default:
+		c.broken(line, e)
 	}
+	return c.junk < maxJunk
+}
+
+// batch acts on the messages of a batch, which a child of 2025-03-26 may send.
+// What another one says in a batch is not believed.
+func (c *conn) batch(line []byte, e *mcp.Envelope) {
+	spans, err := mcp.SplitBatch(line, mcp.Limits{Depth: mcp.DefaultReplyDepth})
+	if err != nil {
+		c.broken(nil, &mcp.Envelope{})
+		return
+	}
+	f := c.facts.Load()
+	batches := f == nil || f.revision == mcp.Revision20250326 // which is not known until the handshake is over
+	for _, span := range spans {
+		message := span.Of(line)
+		if err := mcp.ScanReply(message, e, mcp.Limits{}); err == nil && batches {
+			c.hear(message, e)
+			continue
+		}
+		c.broken(message, e)
+	}
+}
+
+// broken counts what is no message. Whoever waits for it waits no longer.
+func (c *conn) broken(message []byte, e *mcp.Envelope) {
+	c.junk++
+	if id, ok := idOf(message, e.ID); ok && e.Method == "" { // the id of a request is the child's
+		c.answer(id, &reply{})
+	}
+}
+
+// hear acts on one message.
+func (c *conn) hear(line []byte, e *mcp.Envelope) {
 	switch e.Kind {
 	case mcp.Request:
 		c.pace.keep()
@@ -256,7 +291,6 @@ func (c *conn) take(line []byte, e *mcp.Envelope) bool {
 			c.answer(id, replyOf(line, e))
 		}
 	}
-	return true
 }
 
 // pace slows a child down that says more of its own accord than anybody could
