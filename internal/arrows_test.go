@@ -41,7 +41,7 @@ var arrows = map[string]string{
 	"managemcp":        "access fault id rest rest/platform server/request",
 	"call":             "access activity catalog credit db fault id journal mcp quota upstream budget",
 	"diagnosis":        "access activity catalog db fault id jobs mcp netguard seal upstream upstream/* diagnosis/*",
-	"diagnosis/*":      "access activity catalog db fault id mcp netguard seal upstream diagnosis/*",
+	"diagnosis/*":      "access activity catalog db fault id mcp netguard seal upstream upstream/discovery diagnosis/*",
 	"demo":             "",
 	"gateway":          "access call catalog fault id mcp seal server/request upstream gateway/*",
 	"gateway/notes":    "db",

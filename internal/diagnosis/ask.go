@@ -10,11 +10,11 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/catalog"
 	"headgate/internal/diagnosis/checkup"
-	"headgate/internal/diagnosis/discovery"
 	"headgate/internal/diagnosis/report"
 	"headgate/internal/fault"
 	"headgate/internal/mcp"
 	"headgate/internal/upstream"
+	"headgate/internal/upstream/discovery"
 )
 
 // Validate connects to a server, within the patience of one exchange, and

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"headgate/internal/diagnosis/discovery"
 	"headgate/internal/diagnosis/report"
+	"headgate/internal/upstream/discovery"
 )
 
 // auth judges how the server asks for a sign-in, and the token it gets.

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"headgate/internal/diagnosis/discovery"
 	"headgate/internal/diagnosis/report"
 	"headgate/internal/mcp"
+	"headgate/internal/upstream/discovery"
 )
 
 // The transports a probe selects.

@@ -15,9 +15,9 @@ import (
 	"headgate/internal/activity"
 	"headgate/internal/catalog"
 	"headgate/internal/db"
-	"headgate/internal/diagnosis/discovery"
 	"headgate/internal/netguard"
 	"headgate/internal/seal"
+	"headgate/internal/upstream/discovery"
 )
 
 const (

@@ -8,6 +8,6 @@
 // one is no metadata. Every request goes through the caller's guarded client,
 // because each of these URLs was chosen by a stranger.
 //
-// It leaves to others: judging what was found (diagnosis) and using it
-// (grants).
+// It leaves to others: judging what was found (diagnosis) and using it (the
+// hub, grants).
 package discovery

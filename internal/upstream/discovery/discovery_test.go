@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"headgate/internal/diagnosis/discovery"
 	"headgate/internal/netguard"
 	"headgate/internal/testkit"
+	"headgate/internal/upstream/discovery"
 )
 
 func TestParseChallenge(t *testing.T) {
