@@ -9,6 +9,9 @@ import (
 // MaxLine bounds a line a child may write.
 const MaxLine = 16 << 20
 
+// readAhead is how much of a child's output is taken at once: many short lines.
+const readAhead = 16 << 10
+
 // readLine returns the next line without its end, in memory of its own. What
 // is held never exceeds max; a longer line is ErrTooLong. A last line without
 // an end is the end: nobody can tell whether it is whole.

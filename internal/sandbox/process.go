@@ -102,7 +102,7 @@ type Process struct {
 func newProcess(spec Spec, h handle, ends *pipes, now func() time.Time) *Process {
 	return &Process{
 		name: spec.Name, limits: spec.Limits, workDir: spec.WorkDir, handle: h, stdin: ends.stdin, stdout: ends.stdout, stderr: ends.stderr,
-		writer: make(chan struct{}, 1), lines: bufio.NewReader(ends.stdout),
+		writer: make(chan struct{}, 1), lines: bufio.NewReaderSize(ends.stdout, readAhead),
 		logs: &ring{now: now}, now: now, done: make(chan struct{}),
 	}
 }
@@ -134,13 +134,7 @@ func (p *Process) begin(ended func(*Process)) {
 // until the context ends; if part of the line was written by then, the channel
 // is torn and the process is ended.
 func (p *Process) Send(ctx context.Context, message []byte) error {
-	return p.SendLine(ctx, append(append(make([]byte, 0, len(message)+1), message...), '\n'))
-}
-
-// SendLine is Send for a message that has its line break already, as its last
-// byte and nowhere else.
-func (p *Process) SendLine(ctx context.Context, line []byte) error {
-	if len(line) == 0 || bytes.IndexByte(line, '\n') != len(line)-1 {
+	if bytes.IndexByte(message, '\n') >= 0 {
 		return ErrLine
 	}
 	select {
@@ -154,7 +148,7 @@ func (p *Process) SendLine(ctx context.Context, line []byte) error {
 	if err := ctx.Err(); err != nil {
 		return ErrTornWrite.Because(err)
 	}
-	n, err := p.write(ctx, line)
+	n, err := p.write(ctx, append(append(make([]byte, 0, len(message)+1), message...), '\n'))
 	switch {
 	case err == nil:
 		return nil
@@ -166,6 +160,15 @@ func (p *Process) SendLine(ctx context.Context, line []byte) error {
 	default: // a closed pipe: the child went, or closed its input
 		return ErrExited.Because(err)
 	}
+}
+
+// Write writes whole lines for the only one who writes, and says how many bytes
+// the child was given. It waits for a child that does not read, until Stop.
+func (p *Process) Write(lines []byte) (n int, err error) {
+	if n, err = p.stdin.Write(lines); err != nil {
+		err = ErrExited.Because(err) // the child went, or closed its input
+	}
+	return n, err
 }
 
 // write writes until the context ends.

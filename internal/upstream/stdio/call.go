@@ -81,6 +81,9 @@ type reply struct {
 	errorMessage mcp.Span
 }
 
+// unsent is the answer to a call that its child never had the whole of.
+var unsent = &reply{}
+
 func replyOf(line []byte, e *mcp.Envelope) *reply {
 	return &reply{line, e.Kind, e.ErrorCode, e.ID, e.SubscriptionID, e.Result, e.ErrorMessage}
 }

@@ -202,6 +202,11 @@ func (s *rawServer) call(m *rawMessage) {
 			}
 			s.line(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%q}}`, text)
 		}
+	case "pings": // more than its pipe holds, before it reads again
+		for i := range 4000 {
+			s.line(`{"jsonrpc":"2.0","id":"ping-%d","method":"ping"}`, i)
+		}
+		s.text(m.ID, "pinged")
 	case "exit":
 		os.Exit(5)
 	case "sleep":

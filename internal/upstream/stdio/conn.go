@@ -15,6 +15,7 @@ import (
 
 const (
 	maxCalls = 1024
+	endGrace = 200 * time.Millisecond // for a child that takes no more to have ended by itself
 	maxAsks  = 256
 	maxJunk  = 10_000  // lines that are no message: some programs print a banner
 	rawLine  = 1 << 20 // a buffer larger than this is not kept
@@ -30,6 +31,7 @@ type conn struct {
 	cancel  context.CancelFunc
 	gone    chan struct{} // closed when no answer will come any more
 	over    chan struct{} // closed once the program knows it
+	written chan struct{} // closed when nothing is written any more
 	facts   atomic.Pointer[facts]
 
 	mu    sync.Mutex
@@ -38,9 +40,8 @@ type conn struct {
 	next  uint64
 	asks  map[string]*session // who is to answer, by the child's id
 
+	box       *outbox
 	queued    atomic.Int64
-	sending   atomic.Int32 // messages that are being written, or wait for it
-	lastSent  atomic.Int64 // when one was written last, in unix nanoseconds
 	pace      pace
 	junk      int
 	live      bool      // given to callers; guarded by program.mu, like the next three
@@ -50,7 +51,8 @@ type conn struct {
 }
 
 func newConn(p *program, proc *sandbox.Process) *conn {
-	c := &conn{program: p, proc: proc, gone: make(chan struct{}), over: make(chan struct{}), calls: map[uint64]*call{}, asks: map[string]*session{}}
+	c := &conn{program: p, proc: proc, gone: make(chan struct{}), over: make(chan struct{}), written: make(chan struct{}), calls: map[uint64]*call{}, asks: map[string]*session{}}
+	c.box = newOutbox(proc.Write)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -75,44 +77,53 @@ func flat(message []byte) []byte {
 	return message
 }
 
-// send writes a message, whose memory it may use. The child's time to read it is
-// its own affair, never that of the caller: one who leaves must not tear the
-// channel of the others. Sweep ends a child that takes too long.
-func (c *conn) send(message []byte) error {
-	if c.sending.Add(1) == 1 {
-		c.lastSent.Store(time.Now().UnixNano())
-	}
-	err := c.proc.SendLine(context.Background(), append(message, '\n'))
-	c.lastSent.Store(time.Now().UnixNano())
-	c.sending.Add(-1)
-	return err
+// send sends a message of our own. It does not wait for the child to read it.
+func (c *conn) send(message []byte) error { return c.box.add(message) }
+
+// pass sends a caller's message, once the child has read enough of what came
+// before.
+func (c *conn) pass(ctx context.Context, message []byte) error {
+	return c.box.put(ctx, nil, func(dst []byte) []byte { return append(dst, message...) })
 }
 
-// stuck reports whether the child has not read its input for too long.
+// write takes what is sent to the child. Calls that a child which takes no more
+// had no whole message of are told, for the next child can have them. It may
+// only have closed its input, so it is ended.
+func (c *conn) write() {
+	c.box.run(func(k *call) { c.answer(k.id, unsent) })
+	close(c.written)
+	select {
+	case <-c.proc.Done():
+	case <-time.After(endGrace):
+		c.stop()
+	}
+}
+
+// stuck reports whether the child has not read its input for too long. Its time
+// to read is its own affair, never that of a caller: one who leaves must not
+// tear the channel of the others.
 func (c *conn) stuck(patience time.Duration) bool {
-	return c.sending.Load() > 0 && time.Since(time.Unix(0, c.lastSent.Load())) > patience
+	since, waits := c.box.waits()
+	return waits && time.Since(since) > patience
 }
 
 // begin sends a caller's request under an id of our own.
-func (c *conn) begin(k *call, body []byte, e *mcp.Envelope) error {
+func (c *conn) begin(ctx context.Context, k *call, body []byte, e *mcp.Envelope) error {
 	if err := c.add(k); err != nil {
 		return err
 	}
 	var digits [20]byte
 	own := appendUint(digits[:0], k.id)
-	edits := make([]mcp.Edit, 1, 2)
-	edits[0] = mcp.Edit{Span: e.ID, With: own}
+	edits := [2]mcp.Edit{{Span: e.ID, With: own}}
+	used := 1
 	if t := e.ProgressToken; !t.Empty() {
 		k.token = slices.Clone(t.Of(body))
-		edits = append(edits, mcp.Edit{Span: t, With: own})
+		edits[1], used = mcp.Edit{Span: t, With: own}, 2
 		if t.Start < e.ID.Start {
 			edits[0], edits[1] = edits[1], edits[0]
 		}
 	}
-	b := buffers.Get().(*[]byte)
-	message := flat(mcp.Splice((*b)[:0], body, edits...))
-	err := c.send(message)
-	release(b, message)
+	err := c.box.put(ctx, k, func(dst []byte) []byte { return mcp.Splice(dst, body, edits[:used]...) })
 	if err != nil {
 		c.drop(k)
 	}
@@ -171,6 +182,9 @@ func (c *conn) ask(ctx context.Context, method string, params []byte) (*reply, e
 	}
 	select {
 	case r := <-k.answer:
+		if r == unsent {
+			return nil, c.ended()
+		}
 		return r, nil
 	case <-c.gone:
 		return nil, c.ended()
@@ -216,6 +230,9 @@ func (c *conn) read() {
 			break
 		}
 	}
+	c.proc.CloseInput()
+	c.box.close(errEnded)
+	<-c.written
 	c.mu.Lock()
 	c.dead = true
 	c.calls, c.asks = map[uint64]*call{}, map[string]*session{}

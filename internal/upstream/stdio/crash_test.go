@@ -51,6 +51,30 @@ func TestDeadChildren(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	})
+	t.Run("a child that writes more than its pipe holds while it is written to goes on", func(t *testing.T) {
+		marker := fmt.Sprint("marker-", time.Now().UnixNano())
+		s := server("legacy " + marker)
+		h.say(s, "echo", `{}`)
+		child := tree(marker)
+		signal := func(what syscall.Signal) {
+			for _, pid := range child {
+				testkit.Must0(t, syscall.Kill(pid, what))
+			}
+		}
+		signal(syscall.SIGSTOP) // so that both are there when it reads the first
+		got := make(chan string, 2)
+		go func() { got <- h.say(s, "pings", `{}`) }()
+		eventually(t, "begun", func() bool { return h.status(s).Calls == 1 })
+		go func() { got <- h.say(s, "echo", fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 1<<20))) }()
+		eventually(t, "begun", func() bool { return h.status(s).Calls == 2 })
+		signal(syscall.SIGCONT)
+		if a, b := <-got, <-got; len(a)+len(b) != len("pinged")+1<<20 {
+			t.Errorf("%d and %d bytes", len(a), len(b))
+		}
+		if h.status(s).LastExit != nil {
+			t.Errorf("ended: %v", h.status(s).LastExit)
+		}
+	})
 	t.Run("a child that closes its input is replaced", func(t *testing.T) {
 		s := server("legacy")
 		h.say(s, "deaf", `{}`)

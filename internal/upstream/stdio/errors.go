@@ -10,6 +10,7 @@ var (
 	ErrSpeech  = fault.New(fault.Upstream, "stdio.no_mcp", "The server's program does not speak MCP: neither server/discover nor initialize was answered. Look at its logs (headgate server logs).")
 	ErrClosed  = fault.New(fault.Unavailable, "stdio.closed", "Hosting of stdio servers is shutting down.")
 
-	errEnded = fault.New(fault.Upstream, "stdio.ended", "The server's program ended before it answered.")
-	errMany  = fault.New(fault.Unavailable, "stdio.many_calls", "Too many calls of this server are under way.")
+	errEnded  = fault.New(fault.Upstream, "stdio.ended", "The server's program ended before it answered.")
+	errUnread = fault.New(fault.Unavailable, "stdio.unread", "The server's program does not read what it is sent.")
+	errMany   = fault.New(fault.Unavailable, "stdio.many_calls", "Too many calls of this server are under way.")
 )

@@ -12,7 +12,6 @@ import (
 
 	"headgate/internal/fault"
 	"headgate/internal/mcp"
-	"headgate/internal/sandbox"
 )
 
 const maxBody = 17 << 20 // of a message to a child
@@ -205,60 +204,65 @@ func (x *exchange) events(list [][]byte) {
 	}
 }
 
-// relay sends the request to the child and passes on what comes back.
+// relay sends the request to the child and passes on what comes back. A child
+// that was found dead before it had the whole message has done nothing with it,
+// so the next one gets it.
 func (x *exchange) relay(k *call) {
-	p := x.program
+	p, ctx := x.program, x.r.Context()
 	p.enter()
 	defer p.leave()
 	k.rawID = bytes.Clone(x.id())
-	c, err := x.start(k)
-	if err != nil {
-		x.fail(err)
-		return
+	var err error
+	for range 2 {
+		var c *conn
+		if c, err = p.connect(ctx); err != nil {
+			break
+		}
+		if err = c.begin(ctx, k, x.body, &x.env); err == nil {
+			r, err := x.await(c, k)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				x.fail(err)
+				return
+			case r != unsent:
+				x.finish(k, r)
+				return
+			}
+		} else if !errors.Is(err, errEnded) {
+			break
+		}
+		err = errEnded
+		select {
+		case <-c.over:
+		case <-ctx.Done():
+			return
+		}
 	}
+	x.fail(err)
+}
+
+// await passes on what comes before the answer, and returns that.
+func (x *exchange) await(c *conn, k *call) (*reply, error) {
 	for {
 		select {
 		case <-k.inbox.news:
 			x.events(k.events())
 		case r := <-k.answer:
-			x.finish(k, r)
-			return
+			return r, nil
 		case <-c.gone:
 			select {
 			case r := <-k.answer: // it came just before the end
-				x.finish(k, r)
+				return r, nil
 			default:
-				x.fail(c.ended())
+				return nil, c.ended()
 			}
-			return
 		case <-x.r.Context().Done():
 			c.abandon(k, "the client does not wait any more")
-			return
+			return nil, x.r.Context().Err()
 		}
 	}
-}
-
-// start sends the request. A child that was found dead before it had the whole
-// message has done nothing with it, so the next one gets it.
-func (x *exchange) start(k *call) (c *conn, err error) {
-	for range 2 {
-		if c, err = x.program.connect(x.r.Context()); err != nil {
-			return nil, err
-		}
-		if err = c.begin(k, x.body, &x.env); err == nil {
-			return c, nil
-		}
-		if !errors.Is(err, errEnded) && !errors.Is(err, sandbox.ErrExited) {
-			return nil, err
-		}
-		x.program.host.spawn(c.stop) // it may only have closed its input
-		select {
-		case <-c.over:
-		case <-x.r.Context().Done():
-			return nil, err
-		}
-	}
-	return nil, err
 }
 
 // finish passes on the answer, after everything that came before it.

@@ -145,7 +145,7 @@ func (x *exchange) note(s *session) {
 				}
 			}
 		default:
-			_ = c.send(flat(slices.Clone(x.body))) // a child that is gone needs no word
+			_ = c.pass(x.r.Context(), x.body) // a child that is gone needs no word
 		}
 	}
 	x.w.WriteHeader(http.StatusAccepted)
@@ -170,7 +170,7 @@ func (x *exchange) answered(s *session) {
 		x.w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	if err := c.send(flat(slices.Clone(x.body))); err != nil {
+	if err := c.pass(x.r.Context(), x.body); err != nil {
 		x.fail(err)
 		return
 	}

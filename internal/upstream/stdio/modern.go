@@ -140,13 +140,13 @@ func (c *conn) attach(l *listen) {
 		c.mu.Lock()
 		wait := time.Until(c.unlistens.Add(unlisten))
 		c.mu.Unlock()
-		if pause(c.ctx, wait) != nil || c.begin(k, l.body, &l.env) != nil {
+		if pause(c.ctx, wait) != nil || c.begin(c.ctx, k, l.body, &l.env) != nil {
 			return // the next child gets it again
 		}
 		select {
 		case r := <-k.answer:
-			if c.ending() {
-				return // it says goodbye because it goes to sleep
+			if c.ending() || r == unsent {
+				return // it says goodbye because it goes to sleep; or the next one gets it
 			}
 			select {
 			case l.answer <- r:

@@ -66,6 +66,7 @@ func (p *program) attempt(ctx context.Context, spec sandbox.Spec, probe bool) (*
 		free()
 		return nil, ErrClosed
 	}
+	go c.write() // until read ends
 	f, err := c.greet(ctx, probe)
 	if err != nil {
 		p.probed.Store(uint32(unprobed))
