@@ -183,5 +183,5 @@ func (s *Service) examine(ctx context.Context, r *report.Report, run func(contex
 func (s *Service) overNetwork(ctx context.Context, r *report.Report, url string, fields []catalog.Header, era catalog.Era) {
 	client := checkup.Client(s.Guard, s.Timeout)
 	defer client.CloseIdleConnections()
-	checkup.OverNetwork(ctx, r, checkup.Options{URL: url, Headers: fields, Era: era, Slug: r.Target.Slug, Client: client, Resolve: s.Resolve, Now: s.Now, Patience: s.Patience})
+	checkup.OverNetwork(ctx, r, checkup.Options{URL: url, Headers: fields, Era: era, Slug: r.Target.Slug, Client: client, Dial: s.Guard.DialContext, Resolve: s.Resolve, Now: s.Now, Patience: s.Patience})
 }

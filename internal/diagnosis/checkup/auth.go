@@ -35,10 +35,17 @@ func (d *doctor) auth(ctx context.Context, p *probed) {
 		r.Note("auth", report.OK, "The configured credentials are accepted.")
 		return
 	}
+	d.scope = p.challenge.Scope
+	if d.scope == "" && p.found.Resource != nil {
+		d.scope = strings.Join(p.found.Resource.Scopes, " ")
+	}
 	d.challenge(p)
 	d.anyToken(ctx, p)
 	d.resource(p.found)
 	d.issuer(p.found)
+	if p.found.Issuer != nil {
+		d.signIn(ctx, p.found.Issuer)
+	}
 	d.token(p.challenge)
 	if r.Connection.Status != report.Connected && len(d.line.fields) == 0 {
 		r.Find(report.Finding{ID: "auth.sign-in", Check: "auth", Severity: report.SevInfo, What: "A sign-in is missing, so nothing behind it was looked at.",

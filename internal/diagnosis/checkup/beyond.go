@@ -2,10 +2,8 @@ package checkup
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"headgate/internal/catalog"
@@ -129,46 +127,6 @@ func (d *doctor) modernGet(ctx context.Context) error {
 		d.breach("get", report.SevInfo, fmt.Sprintf("GET is answered with HTTP %d instead of 405.", a.status), "There is no stream to open in 2026-07-28.", "Answer 405 Method Not Allowed.")
 	}
 	return err
-}
-
-// paramHeader sends the header of a mirrored argument without the argument,
-// which a server must refuse by the header already. It is the one request that
-// names a tool: a tool that says that it only reads, and that requires the
-// argument, so that a server refuses it that looks at arguments alone.
-func (d *doctor) paramHeader(ctx context.Context) error {
-	name, header := d.mirroringTool()
-	if name == "" {
-		return nil
-	}
-	id := d.line.next()
-	h := d.line.headers(mcp.MethodToolsCall, name)
-	h.Set(mcp.HeaderParamPrefix+header, mcp.EncodeHeader(noSuch+"-ü"))
-	a, err := d.line.send(ctx, d.line.message(id, mcp.MethodToolsCall, append(mcp.AppendString([]byte(`"name":`), name), `,"arguments":{}`...)), id, h)
-	if err == nil && a.rpcCode() != mcp.CodeHeaderMismatch {
-		d.report.Find(report.Finding{ID: "headers.param", Check: "headers", Severity: report.SevWarning, What: "An Mcp-Param header without its argument is accepted.",
-			Why: mirrorWhy, Fix: "Compare each Mcp-Param header with its argument, and answer 400 with error -32020 when they differ."}, name+" "+header)
-	}
-	return err
-}
-
-// mirroringTool finds a tool that only reads and requires a mirrored argument.
-func (d *doctor) mirroringTool() (name, header string) {
-	for _, raw := range d.report.Tools {
-		var t tool
-		var schema struct {
-			Required []string `json:"required"`
-		}
-		if json.Unmarshal(raw, &t) != nil || t.Annotations == nil || t.Annotations.ReadOnly == nil || !*t.Annotations.ReadOnly || json.Unmarshal(t.Input, &schema) != nil {
-			continue
-		}
-		found, err := mcp.ParamHeaders(t.Input)
-		for _, p := range found {
-			if err == nil && len(p.Path) == 1 && slices.Contains(schema.Required, p.Path[0]) {
-				return t.Name, p.Header
-			}
-		}
-	}
-	return "", ""
 }
 
 // anyToken sends a token that nobody gave out.

@@ -2,6 +2,7 @@ package checkup_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -251,10 +252,14 @@ func TestNothingToMend(t *testing.T) {
 		}
 		return false
 	}
-	s.On("resources/read", func(w http.ResponseWriter, _ *http.Request, m mcpscript.Message) bool {
-		mcpscript.Fail(w, 200, m.ID, -32002, "none")
+	s.OnBody("resources/read", func(w http.ResponseWriter, _ *http.Request, m mcpscript.Message, params json.RawMessage) bool {
+		if strings.Contains(string(params), `"a://b"`) {
+			mcpscript.Respond(w, m.ID, `{"contents":[{"uri":"a://b","text":"B"}]}`)
+		} else {
+			mcpscript.Fail(w, 200, m.ID, -32002, "none")
+		}
 		return true
-	})
+	}).Set("prompts/get", `{"messages":[]}`)
 	testkit.Equal(t, examine(t, s.URL, loopback).Findings, []report.Finding{})
 }
 

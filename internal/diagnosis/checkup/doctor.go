@@ -2,8 +2,10 @@ package checkup
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -17,14 +19,18 @@ import (
 
 // Options say what to examine, and how.
 type Options struct {
-	URL      string
-	Headers  []catalog.Header  // the credentials
-	Era      catalog.Era       // a pin
-	Slug     string            // for the names of merged endpoints; "" for none
-	Client   *http.Client      // of this run alone; see Client
-	Resolve  netguard.Resolver // for the dns check
+	URL     string
+	Headers []catalog.Header  // the credentials
+	Era     catalog.Era       // a pin
+	Slug    string            // for the names of merged endpoints; "" for none
+	Client  *http.Client      // of this run alone; see Client
+	Resolve netguard.Resolver // for the dns check
+	Roots   *x509.CertPool    // who may vouch for certificates; nil is the system's
+	// Dial is a guard's, for handshakes of the tls check; nil leaves them out.
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now      func() time.Time
 	Patience time.Duration // with one exchange
+	Register bool          // try dynamic client registration
 }
 
 // OverNetwork examines a server at a URL and fills the report in.
@@ -37,8 +43,10 @@ func OverNetwork(ctx context.Context, r *report.Report, o Options) {
 // doctor is one run.
 type doctor struct {
 	Options
-	line   *line // with the credentials
-	report *report.Report
+	line     *line // with the credentials
+	report   *report.Report
+	mirrored string // what was tried of headers that mirror arguments
+	scope    string // what a sign-in asks for
 }
 
 // run makes every check. The order is that of a client's life, so that the
@@ -46,12 +54,15 @@ type doctor struct {
 func (d *doctor) run(ctx context.Context) {
 	r := d.report
 	p := d.probe(ctx)
+	if p.err != nil {
+		d.handshake(ctx, p)
+	}
 	r.Probe = p.report
 	r.Checks.Probe = d.probeCheck(p)
 	d.network(ctx, p)
 	switch {
 	case p.err != nil:
-		d.disconnected(problemOf(p.err))
+		d.disconnected(p.problem)
 	case p.report.Status == report.ProbedOAuth && len(d.line.fields) == 0:
 		r.Connection.Detail = "The server wants a sign-in first."
 		r.Checks.Connection.Detail = r.Connection.Detail
@@ -60,6 +71,7 @@ func (d *doctor) run(ctx context.Context) {
 		d.connect(ctx, p)
 	}
 	d.auth(ctx, p)
+	d.registration(ctx, p)
 	if r.Connection.Status == report.Connected {
 		d.inventory(ctx)
 		d.surface()

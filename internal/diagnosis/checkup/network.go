@@ -18,9 +18,13 @@ import (
 func (d *doctor) network(ctx context.Context, p *probed) {
 	r := d.report
 	if p.first == nil {
-		for _, id := range []string{"dns", "tls", "redirects"} {
-			r.Note(id, report.Skipped, "There was no connection.")
+		r.Note("dns", report.Skipped, "There was no connection.")
+		if r.Worst("tls") == report.Error {
+			r.Note("tls", report.Error, p.problem.Message)
+		} else {
+			r.Note("tls", report.Skipped, "There was no connection.")
 		}
+		r.Note("redirects", report.Skipped, "There was no connection.")
 		return
 	}
 	r.Network = &report.Network{HTTP: p.first.proto}
@@ -33,7 +37,7 @@ func (d *doctor) network(ctx context.Context, p *probed) {
 		r.Steps = append(r.Steps, report.Step{Name: "tls", DurationMs: ms(p.first.handshake)})
 	}
 	d.dns(ctx, u)
-	d.tls(u, p.first)
+	d.tls(ctx, u, p.first)
 	d.redirects(ctx, u, p.first)
 	d.clock(p.first)
 }
@@ -69,7 +73,7 @@ func (d *doctor) dns(ctx context.Context, u *url.URL) {
 	r.Note("dns", r.Worst("dns"), fmt.Sprintf("%d IPv4 and %d IPv6 addresses.", r.Network.IPv4, r.Network.IPv6))
 }
 
-func (d *doctor) tls(u *url.URL, a *answer) {
+func (d *doctor) tls(ctx context.Context, u *url.URL, a *answer) {
 	r := d.report
 	if u.Scheme != "https" {
 		if onLoopback(u) {
@@ -91,10 +95,7 @@ func (d *doctor) tls(u *url.URL, a *answer) {
 		r.Find(report.Finding{ID: "tls.expires-soon", Check: "tls", Severity: report.SevWarning, What: fmt.Sprintf("The certificate ends in %d days.", int(left.Hours()/24)),
 			Why: "From then on no client connects.", Fix: "Renew it, and let that happen by itself."})
 	}
-	if a.tls.Version < tls.VersionTLS12 {
-		r.Find(report.Finding{ID: "tls.old", Check: "tls", Severity: report.SevError, What: "The server speaks " + r.Network.TLS + ".",
-			Why: "Clients refuse versions before 1.2.", Fix: "Turn TLS 1.2 and 1.3 on."})
-	}
+	d.oldVersions(ctx, u)
 	r.Note("tls", r.Worst("tls"), r.Network.TLS+", until "+leaf.NotAfter.UTC().Format(time.DateOnly)+".")
 }
 

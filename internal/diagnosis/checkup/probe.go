@@ -29,6 +29,7 @@ type probed struct {
 	found     *discovery.Found // nil when nobody asked
 	first     *answer          // the first answer of all, for the network checks
 	err       error            // of the first exchange, when there was no answer
+	problem   *report.Problem  // words err
 }
 
 // probe asks without credentials: the modern way, the legacy way, and the old
@@ -46,7 +47,8 @@ func (d *doctor) probe(ctx context.Context) *probed {
 		p.sse(ctx, anonymous)
 	}
 	if p.err != nil {
-		p.report.Status, p.report.Error = report.ProbedError, problemOf(p.err).Message
+		p.problem = problemOf(p.err)
+		p.report.Status, p.report.Error = report.ProbedError, p.problem.Message
 		return p
 	}
 	if p.report.Status == report.ProbedOAuth {

@@ -24,7 +24,7 @@ func (d *doctor) protocol(ctx context.Context, p *probed) {
 	checks := []func(context.Context) error{d.unknownMethod, d.ping, d.getStream, d.strangeSession, d.subscribe}
 	if d.line.era == mcp.Modern {
 		checks = []func(context.Context) error{d.unknownMethod, d.removedMethods, d.methodHeader, d.noMethodHeader, d.versionHeader, d.unknownVersion, d.noMeta,
-			d.nameMismatch, d.nameHeader, d.paramHeader, d.listen}
+			d.nameMismatch, d.nameHeader, d.paramHeader, d.undeclaredTasks, d.listen}
 		if !p.legacy {
 			checks = append(checks, d.modernGet)
 		}
@@ -32,7 +32,7 @@ func (d *doctor) protocol(ctx context.Context, p *probed) {
 	if d.line.old != nil {
 		checks = []func(context.Context) error{d.unknownMethod, d.ping}
 	}
-	checks = append(checks, d.undeclared, d.unknownResource, d.rebinding)
+	checks = append(checks, d.undeclared, d.unknownResource, d.readResource, d.getPrompt, d.rebinding)
 	for _, check := range checks {
 		if ctx.Err() != nil {
 			break
@@ -43,14 +43,17 @@ func (d *doctor) protocol(ctx context.Context, p *probed) {
 	}
 	d.strays()
 	if d.line.era == mcp.Modern {
-		r.Note("headers", r.Worst("headers"), "Names and arguments were mirrored in headers.")
+		r.Note("headers", r.Worst("headers"), d.mirrored)
+	}
+	if len(r.Resources)+len(r.Prompts) > 0 {
+		r.Note("reading", r.Worst("reading"), "A resource was read and a prompt got, where there is one that takes no argument.")
 	}
 	r.Note("protocol", r.Worst("protocol"), fmt.Sprintf("%d of %d requests that test the protocol were answered.", asked, len(checks)))
 }
 
 // breach is a finding about the protocol.
-func (d *doctor) breach(id, severity, what, why, fix string) {
-	d.report.Find(report.Finding{ID: "protocol." + id, Check: "protocol", Severity: severity, What: what, Why: why, Fix: fix})
+func (d *doctor) breach(id, severity, what, why, fix string, subjects ...string) {
+	d.report.Find(report.Finding{ID: "protocol." + id, Check: "protocol", Severity: severity, What: what, Why: why, Fix: fix}, subjects...)
 }
 
 // otherEra asks a modern server that refused the probe whether it speaks the
@@ -216,8 +219,8 @@ func (d *doctor) removedMethods(ctx context.Context) error {
 	return nil
 }
 
-// mirrored sends server/discover with other headers than its body calls for.
-func (d *doctor) mirrored(ctx context.Context, change func(http.Header)) (*answer, error) {
+// misheaded sends server/discover with other headers than its body calls for.
+func (d *doctor) misheaded(ctx context.Context, change func(http.Header)) (*answer, error) {
 	id := d.line.next()
 	h := d.line.headers(mcp.MethodDiscover, "")
 	change(h)
@@ -225,17 +228,17 @@ func (d *doctor) mirrored(ctx context.Context, change func(http.Header)) (*answe
 }
 
 func (d *doctor) methodHeader(ctx context.Context) error {
-	a, err := d.mirrored(ctx, func(h http.Header) { h.Set(mcp.HeaderMethod, mcp.MethodToolsList) })
+	a, err := d.misheaded(ctx, func(h http.Header) { h.Set(mcp.HeaderMethod, mcp.MethodToolsList) })
 	return d.mismatch(a, err, "method-header", "An Mcp-Method header that contradicts the body is accepted.")
 }
 
 func (d *doctor) noMethodHeader(ctx context.Context) error {
-	a, err := d.mirrored(ctx, func(h http.Header) { h.Del(mcp.HeaderMethod) })
+	a, err := d.misheaded(ctx, func(h http.Header) { h.Del(mcp.HeaderMethod) })
 	return d.mismatch(a, err, "no-method-header", "A request without Mcp-Method is accepted.")
 }
 
 func (d *doctor) versionHeader(ctx context.Context) error {
-	a, err := d.mirrored(ctx, func(h http.Header) { h.Set(mcp.HeaderProtocolVersion, string(mcp.LatestLegacy)) })
+	a, err := d.misheaded(ctx, func(h http.Header) { h.Set(mcp.HeaderProtocolVersion, string(mcp.LatestLegacy)) })
 	return d.mismatch(a, err, "version-header", "An MCP-Protocol-Version header that contradicts the body is accepted.")
 }
 

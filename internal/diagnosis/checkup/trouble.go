@@ -19,8 +19,8 @@ var remedies = map[string]string{
 // trouble is a finding about why there was no connection.
 func trouble(r *report.Report, p *report.Problem) {
 	fix, ok := remedies[p.Code]
-	if !ok {
-		return // a sign-in has findings of its own
+	if !ok || r.Worst("tls") == report.Error {
+		return // a sign-in has findings of its own, and so have certificates
 	}
 	r.Find(report.Finding{ID: "connection.failed", Check: "connection", Severity: report.SevError, What: p.Message,
 		Why: "Without a connection nothing of the server can be used.", Fix: fix})

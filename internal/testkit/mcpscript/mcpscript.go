@@ -1,6 +1,7 @@
 package mcpscript
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -71,6 +72,17 @@ func (s *Server) On(method string, hook func(http.ResponseWriter, *http.Request,
 	return s
 }
 
+// OnBody is On for a hook that reads the whole params.
+func (s *Server) OnBody(method string, hook func(http.ResponseWriter, *http.Request, Message, json.RawMessage) bool) *Server {
+	return s.On(method, func(w http.ResponseWriter, r *http.Request, m Message) bool {
+		var p struct {
+			Params json.RawMessage `json:"params"`
+		}
+		_ = json.NewDecoder(r.Body).Decode(&p)
+		return hook(w, r, m, p.Params)
+	})
+}
+
 // Count returns how often a method was asked.
 func (s *Server) Count(method string) int {
 	s.mu.Lock()
@@ -91,6 +103,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	var m Message
 	_ = json.Unmarshal(body, &m)
 	s.mu.Lock()

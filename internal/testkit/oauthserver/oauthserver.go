@@ -30,6 +30,9 @@ func New(t testing.TB) *Server {
 	s := &Server{t: t, access: map[string]string{}, refresh: map[string]string{}, clients: map[string]string{"client": "secret"}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
+	mux.HandleFunc("GET /authorize", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "this client is not known", http.StatusBadRequest)
+	})
 	mux.HandleFunc("POST /token", s.token)
 	s.Server = httptest.NewServer(mux)
 	t.Cleanup(s.Close)
@@ -54,7 +57,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	s.asked++
+	if r.FormValue("grant_type") == "refresh_token" {
+		s.asked++
+	}
 	resource, ok := s.refresh[r.FormValue("refresh_token")]
 	delete(s.refresh, r.FormValue("refresh_token"))
 	s.mu.Unlock()
@@ -89,7 +94,7 @@ func (s *Server) Revoke() {
 	clear(s.access)
 }
 
-// Refreshes counts the requests to the token endpoint.
+// Refreshes counts the requests for new tokens.
 func (s *Server) Refreshes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
