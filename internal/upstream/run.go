@@ -38,12 +38,14 @@ type exchange struct {
 	delivered bool // the sink has got something
 	patience  time.Duration
 	alarm     *time.Timer
+	told      error // what the sink said to a Relay
 	release   func()
+	hear      func(message []byte) error
 }
 
 func newExchange(h *Hub) *exchange {
 	x := &exchange{hub: h, fields: make([]wire.Field, 0, 8)}
-	x.release = x.recycle
+	x.release, x.hear = x.recycle, x.heed
 	return x
 }
 
@@ -60,7 +62,7 @@ func (x *exchange) recycle() {
 	if cap(x.again) > 64<<10 {
 		x.again = nil
 	}
-	*x = exchange{hub: x.hub, fields: x.fields[:0], env: x.env, again: x.again[:0], release: x.release}
+	*x = exchange{hub: x.hub, fields: x.fields[:0], env: x.env, again: x.again[:0], release: x.release, hear: x.hear}
 	x.hub.scratch.Put(x)
 }
 
@@ -198,10 +200,10 @@ func (x *exchange) enter(s *session) error {
 	s.enter(x.hub.opts.Now())
 	x.fields = append(x.fields[:0], s.fields...)
 	x.body[0] = x.r.Body
-	if s.shared {
-		return x.disguise()
+	if _, direct := x.peer.target.Load().Inside().(Relay); direct || !s.shared {
+		return nil
 	}
-	return nil
+	return x.disguise()
 }
 
 // disguise gives the request an id and a progress token of its own, for a
@@ -227,6 +229,9 @@ func (x *exchange) disguise() error {
 
 // post sends the request and reads up to its answer.
 func (x *exchange) post(ctx context.Context) (*Answer, error) {
+	if relay, direct := x.peer.target.Load().Inside().(Relay); direct {
+		return x.hand(ctx, relay)
+	}
 	x.http.Target, x.http.Fields, x.http.Body = x.peer.target.Load(), x.fields, x.body[:]
 	resp, err := x.hub.calls.Do(ctx, &x.http)
 	x.sent = !errors.Is(err, ErrUnreachable)
@@ -271,11 +276,11 @@ func (x *exchange) whole(body []byte) (*Answer, error) {
 	if !x.env.Kind.IsReply() || !mcp.SameID(x.id, x.env.ID.Of(body)) {
 		return nil, nonsense("the answer has another request's id")
 	}
-	return x.answer(body)
+	return x.answer(body, x.resp.Status)
 }
 
 // answer completes the exchange with a scanned body.
-func (x *exchange) answer(body []byte) (*Answer, error) {
+func (x *exchange) answer(body []byte, status int) (*Answer, error) {
 	if len(x.id) > 0 && !bytes.Equal(x.id, x.r.ID) {
 		x.again = mcp.Splice(x.again[:0], body, mcp.Edit{Span: x.env.ID, With: x.r.ID})
 		body = x.again
@@ -283,6 +288,8 @@ func (x *exchange) answer(body []byte) (*Answer, error) {
 			return nil, ErrNonsense.Because(err)
 		}
 	}
-	x.resp.Close() // the connection is free for others; what was read stays
-	return &Answer{Body: body, Envelope: x.env, Status: x.resp.Status, release: x.release}, nil
+	if x.resp != nil {
+		x.resp.Close() // the connection is free for others; what was read stays
+	}
+	return &Answer{Body: body, Envelope: x.env, Status: status, release: x.release}, nil
 }

@@ -63,7 +63,7 @@ func (x *exchange) events() (*Answer, error) {
 			if !mcp.SameID(x.id, x.env.ID.Of(e.Data)) {
 				return nil, nonsense("an event has another request's id")
 			}
-			return x.answer(e.Data)
+			return x.answer(e.Data, x.resp.Status)
 		}
 		if err := x.deliver(e.Data); err != nil {
 			return nil, err
@@ -103,7 +103,7 @@ func (x *exchange) several(batch []byte, flaw error) (*Answer, error) {
 	if err := mcp.ScanReply(answer, &x.env, mcp.Limits{}); err != nil {
 		return nil, ErrNonsense.Because(err)
 	}
-	return x.answer(answer)
+	return x.answer(answer, x.resp.Status)
 }
 
 // split returns the messages of a batch, if the session's revision has them.
@@ -206,21 +206,30 @@ func (x *exchange) refused() (*Answer, error) {
 	case status == 403 || status == 429:
 		return nil, ErrRejected.With("status", status).After(retryAfter(resp.Header("Retry-After")))
 	}
-	rejected := ErrRejected.With("status", status)
 	if resp.Kind != wire.JSON {
-		return nil, rejected
+		return nil, ErrRejected.With("status", status)
 	}
 	body, err := resp.ReadAll(maxRefusal)
-	if err != nil || mcp.ScanReply(body, &x.env, mcp.Limits{}) != nil || x.env.Kind != mcp.ErrorResponse {
+	if err != nil {
+		return nil, ErrRejected.With("status", status)
+	}
+	return x.refusal(status, body)
+}
+
+// refusal judges the body of an answer with a status of 400 or more.
+func (x *exchange) refusal(status int, body []byte) (*Answer, error) {
+	rejected := ErrRejected.With("status", status)
+	if mcp.ScanReply(body, &x.env, mcp.Limits{}) != nil || x.env.Kind != mcp.ErrorResponse {
 		return nil, rejected
 	}
-	if x.session != nil && x.session.id != "" && status == 400 && aboutSession(body, &x.env) {
+	inSession := x.session != nil && x.session.id != ""
+	if inSession && (status == 404 || status == 400 && aboutSession(body, &x.env)) {
 		return nil, errSessionLost
 	}
 	switch {
 	case x.env.ID.Empty():
 		// The server could not, or did not, say which request it refused. There is one.
-		x.again = mcp.AppendError(x.again[:0], x.r.ID, int(x.env.ErrorCode), textOf(body, x.env.ErrorMessage), x.env.ErrorData.Of(body))
+		x.again = mcp.AppendError(nil, x.r.ID, int(x.env.ErrorCode), textOf(body, x.env.ErrorMessage), x.env.ErrorData.Of(body))
 		if err := mcp.ScanReply(x.again, &x.env, mcp.Limits{}); err != nil {
 			return nil, rejected
 		}
@@ -228,7 +237,7 @@ func (x *exchange) refused() (*Answer, error) {
 	case !mcp.SameID(x.id, x.env.ID.Of(body)):
 		return nil, nonsense("a refusal has another request's id")
 	}
-	return x.answer(body)
+	return x.answer(body, status)
 }
 
 // aboutSession recognises how common servers say, with 400 instead of 404,

@@ -82,8 +82,8 @@ func (c *conn) send(message []byte) error { return c.box.add(message) }
 
 // pass sends a caller's message, once the child has read enough of what came
 // before.
-func (c *conn) pass(ctx context.Context, message []byte) error {
-	return c.box.put(ctx, nil, func(dst []byte) []byte { return append(dst, message...) })
+func (c *conn) pass(ctx context.Context, deadline time.Time, message []byte) error {
+	return c.box.put(ctx, deadline, nil, func(dst []byte) []byte { return append(dst, message...) })
 }
 
 // write takes what is sent to the child. Calls that a child which takes no more
@@ -108,7 +108,7 @@ func (c *conn) stuck(patience time.Duration) bool {
 }
 
 // begin sends a caller's request under an id of our own.
-func (c *conn) begin(ctx context.Context, k *call, body []byte, e *mcp.Envelope) error {
+func (c *conn) begin(ctx context.Context, deadline time.Time, k *call, body []byte, e *mcp.Envelope) error {
 	if err := c.add(k); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (c *conn) begin(ctx context.Context, k *call, body []byte, e *mcp.Envelope)
 			edits[0], edits[1] = edits[1], edits[0]
 		}
 	}
-	err := c.box.put(ctx, k, func(dst []byte) []byte { return mcp.Splice(dst, body, edits[:used]...) })
+	err := c.box.put(ctx, deadline, k, func(dst []byte) []byte { return mcp.Splice(dst, body, edits[:used]...) })
 	if err != nil {
 		c.drop(k)
 	}

@@ -1,6 +1,9 @@
 package stdio
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Outbox is an outbox with numbered calls.
 type Outbox struct{ box *outbox }
@@ -10,7 +13,7 @@ func NewOutbox(write func([]byte) (int, error)) *Outbox { return &Outbox{newOutb
 
 // Put takes a caller's message.
 func (o *Outbox) Put(ctx context.Context, number uint64, text string) error {
-	return o.box.put(ctx, &call{id: number}, func(dst []byte) []byte { return append(dst, text...) })
+	return o.box.put(ctx, time.Time{}, &call{id: number}, func(dst []byte) []byte { return append(dst, text...) })
 }
 
 // Add takes a message of our own.

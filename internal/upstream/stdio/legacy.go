@@ -9,9 +9,9 @@ import (
 
 // initialize opens a session: of ours, for the child has one for all.
 func (x *exchange) initialize() {
-	f, err := x.program.known(x.r.Context())
+	f, err := x.known()
 	if err != nil {
-		x.fail(err)
+		x.out.fail(err)
 		return
 	}
 	if f.era == mcp.Modern {
@@ -24,10 +24,10 @@ func (x *exchange) initialize() {
 	}
 	s, err := x.program.open(capabilities)
 	if err != nil {
-		x.fail(err)
+		x.out.fail(err)
 		return
 	}
-	x.w.Header().Set(mcp.HeaderSessionID, s.id)
+	x.web.w.Header().Set(mcp.HeaderSessionID, s.id)
 	x.result(f.result)
 }
 
@@ -37,7 +37,7 @@ func (x *exchange) legacy() {
 		x.refuse(http.StatusBadRequest, mcp.CodeUnsupportedVersion, "this server speaks the revisions without a handshake")
 		return
 	}
-	s := x.program.session(x.r.Header.Get(mcp.HeaderSessionID))
+	s := x.program.session(x.session)
 	if s == nil {
 		x.refuse(http.StatusNotFound, mcp.CodeInvalidRequest, "there is no such session")
 		return
@@ -128,7 +128,7 @@ func (x *exchange) subscribe(s *session) {
 // edit changes the body before it is sent.
 func (x *exchange) edit(e mcp.Edit) {
 	x.body = mcp.Splice(nil, x.body, e)
-	_ = mcp.Scan(x.body, &x.env, mcp.Limits{Depth: mcp.DefaultReplyDepth}) // it was readable before
+	_ = x.scan() // it was readable before
 }
 
 // note takes a notification of the client.
@@ -145,10 +145,10 @@ func (x *exchange) note(s *session) {
 				}
 			}
 		default:
-			_ = c.pass(x.r.Context(), x.body) // a child that is gone needs no word
+			_ = c.pass(x.ctx, x.deadline, x.body) // a child that is gone needs no word
 		}
 	}
-	x.w.WriteHeader(http.StatusAccepted)
+	x.out.reply(http.StatusAccepted, nil)
 }
 
 // callsOf finds the calls of a session with the caller's id.
@@ -167,12 +167,12 @@ func (c *conn) callsOf(s *session, id []byte) (found []*call) {
 func (x *exchange) answered(s *session) {
 	c := x.program.running()
 	if c == nil || !c.takeAsk(string(x.id()), s) {
-		x.w.WriteHeader(http.StatusNotFound)
+		x.out.reply(http.StatusNotFound, nil)
 		return
 	}
-	if err := c.pass(x.r.Context(), x.body); err != nil {
-		x.fail(err)
+	if err := c.pass(x.ctx, x.deadline, x.body); err != nil {
+		x.out.fail(err)
 		return
 	}
-	x.w.WriteHeader(http.StatusAccepted)
+	x.out.reply(http.StatusAccepted, nil)
 }

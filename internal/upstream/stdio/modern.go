@@ -15,14 +15,14 @@ const unlisten = 100 * time.Millisecond
 
 // modern takes a message that stands alone.
 func (x *exchange) modern() {
-	f, err := x.program.known(x.r.Context())
+	f, err := x.known()
 	switch {
 	case err != nil:
-		x.fail(err)
+		x.out.fail(err)
 	case f.era == mcp.Legacy:
 		x.refuse(http.StatusBadRequest, mcp.CodeUnsupportedVersion, "this server speaks the revisions with a handshake")
 	case x.env.Kind != mcp.Request:
-		x.w.WriteHeader(http.StatusAccepted) // what a client may say without asking means nothing over HTTP
+		x.out.reply(http.StatusAccepted, nil) // what a client may say without asking means nothing over HTTP
 	case x.env.Method == mcp.MethodDiscover:
 		x.result(f.result)
 	case x.env.Method == mcp.MethodSubscriptionsListen:
@@ -65,7 +65,7 @@ func (x *exchange) subscription() {
 	p.mu.Lock()
 	if p.retired || len(p.listens) >= maxSessions {
 		p.mu.Unlock()
-		x.fail(ErrBusy)
+		x.out.fail(ErrBusy)
 		return
 	}
 	p.listens[l] = struct{}{}
@@ -75,7 +75,7 @@ func (x *exchange) subscription() {
 	if c != nil {
 		c.attach(l)
 	} else {
-		x.event(x.acknowledgement())
+		_ = x.web.event(x.acknowledgement())
 	}
 	x.listening(l)
 }
@@ -88,15 +88,15 @@ func (x *exchange) listening(l *listen) {
 			x.heard(l)
 		case r := <-l.answer:
 			if r.line == nil {
-				x.fail(ErrSpeech)
+				x.out.fail(ErrSpeech)
 				return
 			}
 			x.heard(l)
-			x.reply(statusOf(&call{}, r), r.append(nil, x.id()))
+			x.out.reply(statusOf(&call{}, r), r.append(nil, x.id()))
 			return
 		case <-l.over:
 			return
-		case <-x.r.Context().Done():
+		case <-x.ctx.Done():
 			return
 		}
 	}
@@ -107,10 +107,10 @@ func (x *exchange) listening(l *listen) {
 func (x *exchange) heard(l *listen) {
 	for _, m := range l.inbox.take() {
 		var e mcp.Envelope
-		if mcp.ScanReply(m, &e, mcp.Limits{}) == nil && e.Method == mcp.NotifySubscriptionsAck && x.flowing {
+		if mcp.ScanReply(m, &e, mcp.Limits{}) == nil && e.Method == mcp.NotifySubscriptionsAck && x.web.flowing {
 			continue
 		}
-		x.event(m)
+		_ = x.web.event(m)
 	}
 }
 
@@ -140,7 +140,7 @@ func (c *conn) attach(l *listen) {
 		c.mu.Lock()
 		wait := time.Until(c.unlistens.Add(unlisten))
 		c.mu.Unlock()
-		if pause(c.ctx, wait) != nil || c.begin(c.ctx, k, l.body, &l.env) != nil {
+		if pause(c.ctx, wait) != nil || c.begin(c.ctx, time.Time{}, k, l.body, &l.env) != nil {
 			return // the next child gets it again
 		}
 		select {

@@ -42,7 +42,7 @@ func newOutbox(write func([]byte) (int, error)) *outbox {
 
 // put takes a caller's message, which appendTo adds to what waits, once there
 // is room. An error means that the child gets nothing of it.
-func (b *outbox) put(ctx context.Context, k *call, appendTo func(dst []byte) []byte) error {
+func (b *outbox) put(ctx context.Context, deadline time.Time, k *call, appendTo func(dst []byte) []byte) error {
 	b.mu.Lock()
 	for b.err == nil && len(b.lines) > outboxFull {
 		if b.room == nil {
@@ -50,10 +50,8 @@ func (b *outbox) put(ctx context.Context, k *call, appendTo func(dst []byte) []b
 		}
 		room := b.room
 		b.mu.Unlock()
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := wait(ctx, deadline, room); err != nil {
+			return err
 		}
 		b.mu.Lock()
 	}
@@ -63,6 +61,17 @@ func (b *outbox) put(ctx context.Context, k *call, appendTo func(dst []byte) []b
 	}
 	b.push(k, appendTo)
 	return nil
+}
+
+func wait(ctx context.Context, deadline time.Time, c <-chan struct{}) error {
+	ctx, cancel := until(ctx, deadline)
+	defer cancel()
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // add takes a message of our own and never waits: the child's reader has some,

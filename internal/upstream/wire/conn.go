@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"headgate/internal/rawio"
 )
 
 // inlineMax is the largest message that is copied together to go out in one
@@ -58,6 +60,7 @@ func (c *conn) connect(ctx context.Context, r *Request) error {
 	if err != nil {
 		return err
 	}
+	tcp = rawio.TCP(tcp)
 	c.tcp, c.io = tcp, tcp
 	if sc, ok := tcp.(syscall.Conn); ok {
 		if c.raw, err = sc.SyscallConn(); err != nil {

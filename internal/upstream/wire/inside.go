@@ -24,6 +24,9 @@ func NewInsideTarget(h http.Handler) *Target {
 	return &Target{url: u, key: "inside", host: u.Host, inside: h}
 }
 
+// Inside returns the handler of a target in this process, else nil.
+func (t *Target) Inside() http.Handler { return t.inside }
+
 // inside is an exchange with a handler of this process: the handler writes at
 // one end, the response reads at the other.
 type inside struct {

@@ -2,7 +2,11 @@
 
 package wire
 
-import "syscall"
+import (
+	"syscall"
+
+	"headgate/internal/rawio"
+)
 
 // look asks the kernel about a socket without waiting. Its functions are made
 // once per connection, since a closure per call would be an allocation.
@@ -17,7 +21,7 @@ type look struct {
 
 func (l *look) prepare() {
 	l.peek = func(fd uintptr) bool {
-		l.n, _, l.err = syscall.Recvfrom(int(fd), l.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		l.n, l.err = rawio.Peek(fd, l.one[:])
 		return true
 	}
 	l.take = func(fd uintptr) bool {
