@@ -14,7 +14,7 @@ import (
 // ARCHITECTURE.md explains the layers. A package without a row fails, and so
 // does a row without a package.
 var arrows = map[string]string{
-	"fault": "", "id": "", "seal": "", "db": "fault id", "journal": "", "mcp": "fault",
+	"fault": "", "id": "", "seal": "", "rawio": "", "db": "fault id", "journal": "", "mcp": "fault",
 	"access":   "fault",
 	"netguard": "fault",
 	"jobs":     "db fault id",
@@ -31,7 +31,7 @@ var arrows = map[string]string{
 	"catalog":          "access activity db fault id mcp netguard seal vault workspace",
 	"launch":           "access activity catalog db fault sandbox",
 	"upstream":         "access catalog fault id mcp netguard sandbox seal upstream/* vault",
-	"upstream/*":       "fault mcp netguard upstream/*",
+	"upstream/*":       "fault mcp netguard rawio upstream/*",
 	"upstream/stdio":   "access catalog fault mcp sandbox",
 	"quota":            "access activity db fault id",
 	"credit":           "access activity db fault id",
@@ -53,8 +53,8 @@ var arrows = map[string]string{
 	"rest/resttest":    "rest fault id server/request",
 	"rest/replay":      "db id rest",
 	"rest/meter":       "access quota rest server/request tenancy",
-	"server":           "access activity fault id rest server/*",
-	"server/lane":      "",
+	"server":           "access activity fault id rawio rest server/*",
+	"server/lane":      "rawio",
 	"server/*":         "activity fault id",
 	"app":              "*",
 	"app/*":            "*",

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"headgate/internal/rawio"
 )
 
 const (
@@ -44,7 +46,7 @@ func (l *capped) Accept() (net.Conn, error) {
 		}
 		if l.open.Add(1) <= l.max {
 			l.metrics.connections.Inc()
-			return &conn{Conn: c, owner: l}, nil
+			return &conn{Conn: rawio.TCP(c), owner: l}, nil
 		}
 		l.open.Add(-1)
 		l.metrics.shed.Inc()
@@ -172,8 +174,8 @@ func (c *conn) Close() error {
 
 // CloseWrite lets the server close gently after a refused body.
 func (c *conn) CloseWrite() error {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		return tcp.CloseWrite()
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
 }

@@ -2,7 +2,11 @@
 
 package lane
 
-import "syscall"
+import (
+	"syscall"
+
+	"headgate/internal/rawio"
+)
 
 // Supported says that this system lets us look for hang-ups without reading.
 const Supported = true
@@ -25,7 +29,7 @@ func (l *look) hungUp(raw syscall.RawConn) bool {
 	}
 	if l.peek == nil {
 		l.peek = func(fd uintptr) {
-			l.n, _, l.err = syscall.Recvfrom(int(fd), l.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			l.n, l.err = rawio.Peek(fd, l.one[:])
 		}
 	}
 	// Control and not Read: the handler may be waiting for the body, and a
