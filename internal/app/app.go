@@ -230,14 +230,16 @@ func (a *App) build(ctx context.Context) (err error) {
 	committer := call.NewCommitter(a.Store, a.Credits, a.Log)
 	committer.Budgeted(a.Budgets)
 	a.Committer = committer
+	bodies := a.Bodies
 	if os.Getenv("HEADGATE_BENCH_NO_STORE") == "1" {
 		a.Log.Warn("HEADGATE_BENCH_NO_STORE is set: calls are neither charged nor logged; this is for the benchmark alone")
 		committer.Blind()
+		bodies = nil
 	}
 	a.Eras = eras.New(a.Hub, a.Keys, a.Now)
 	a.Diagnosis = diagnosis.New(diagnosis.Options{Store: a.Store, Guard: a.Guard, Hub: a.Hub, Binder: binder, Resolver: a.Resolver, Granted: a.Grants.Granted, RunAs: diagnostics.Author(a.Tenancy), Now: a.Now, Log: a.Log})
 	a.Diagnosis.Register(a.Jobs)
-	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: committer, Bodies: a.Bodies, Upstream: a.Eras,
+	a.Calls = call.New(call.Options{Credits: a.Credits, Committer: committer, Bodies: bodies, Upstream: a.Eras,
 		Limiter: a.Limiter, Daily: a.Daily, Budgets: a.Budgets, Terms: a.terms, Value: a.Settings.CreditValue, Now: a.Now, Log: a.Log})
 	return a.housekeeping()
 }

@@ -29,7 +29,7 @@ type Terms struct {
 type Options struct {
 	Credits   *credit.Service
 	Committer *Committer
-	Bodies    *activity.Bodies
+	Bodies    *activity.Bodies // nil: none are kept
 	Upstream  upstream.Exchanger
 	Limiter   *quota.Limiter[string]
 	Daily     *quota.Service
@@ -134,7 +134,7 @@ func (s *Service) Do(ctx context.Context, r *Request, sink upstream.Sink) (*upst
 		}
 		return nil, err
 	}
-	if terms.BodyPolicy == "full" {
+	if terms.BodyPolicy == "full" && s.Bodies != nil {
 		s.keep(r, answer)
 	}
 	return answer, err

@@ -88,7 +88,15 @@ func openSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
+	fresh, err := file.Stat()
 	_ = file.Close()
+	if err == nil && fresh.Size() == 0 {
+		err = layOut(ctx, abs)
+	}
+	if err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	s := &Store{engine: SQLite, lock: lock, links: newLinks(nil, 0)}
 	sync := "FULL"
 	if o.Relaxed {

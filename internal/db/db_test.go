@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -247,4 +248,24 @@ func TestOpen(t *testing.T) {
 	})
 	testkit.Must0(t, s.Close())
 	testkit.Must0(t, testkit.Must(db.Open(context.Background(), path, db.Options{}))(t).Close())
+}
+
+// TestPages: a new database gets our pages; one from before keeps its own.
+func TestPages(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "old.db")
+	file := testkit.Must(sql.Open("sqlite", "file:"+old))(t)
+	testkit.Must(file.Exec("CREATE TABLE t (x)"))(t)
+	testkit.Must0(t, file.Close())
+	for path, want := range map[string]int64{filepath.Join(dir, "a new one.db"): 8192, old: 4096} {
+		s := testkit.Must(db.Open(t.Context(), path, db.Options{}))(t)
+		testkit.Must(s.Migrate(t.Context()))(t)
+		if got := testkit.Must(db.Value[int64](t.Context(), s, "PRAGMA page_size"))(t); got != want {
+			t.Errorf("%s has pages of %d bytes, not %d", filepath.Base(path), got, want)
+		}
+		if got := testkit.Must(db.Value[string](t.Context(), s, "PRAGMA journal_mode"))(t); got != "wal" {
+			t.Errorf("%s is in mode %s", filepath.Base(path), got)
+		}
+		testkit.Must0(t, s.Close())
+	}
 }

@@ -18,9 +18,22 @@ import (
 func sqliteURL(path string, extra ...string) string {
 	q := append([]string{
 		"_pragma=busy_timeout(10000)", "_pragma=journal_mode(WAL)", "_pragma=foreign_keys(1)",
-		"_pragma=temp_store(2)", "_pragma=cache_size(-8000)", "_pragma=wal_autocheckpoint(4000)",
+		"_pragma=temp_store(2)", "_pragma=cache_size(-8000)", "_pragma=wal_autocheckpoint(2000)",
 	}, extra...)
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(q, "&")
+}
+
+// layOut gives a new database pages of 8 KiB, which it then has for good, and
+// which must be settled before anything is in it. Tables that grow at their end
+// are written in half as many system calls as with SQLite's 4 KiB, while a
+// quiet server's few rows still do not cost large pages.
+func layOut(ctx context.Context, path string) error {
+	file, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=page_size(8192)")
+	if err != nil {
+		return err
+	}
+	_, err = file.ExecContext(ctx, "PRAGMA journal_mode=WAL") // writes the first page
+	return errors.Join(err, file.Close())
 }
 
 // translate turns the engines' constraint errors and outages into ours.
