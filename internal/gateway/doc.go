@@ -10,10 +10,11 @@
 // Promises: what is relayed between two sides of one era is relayed as bytes,
 // with only names, ids on shared channels and credentials rewritten; a legacy
 // session is ours, sealed, bound to its principal, and outlives a restart with
-// its level and subscriptions, unless its client has ended it (notes); a list
-// depends on the URL and the credential alone and never waits for a server that
-// hangs; a modern client that hangs up cancels its call, a legacy one does not;
-// another principal's session looks like none.
+// its level and subscriptions, which are the same at every replica, unless its
+// client has ended it (notes); a list depends on the URL and the credential
+// alone and never waits for a server that hangs; a modern client that hangs up
+// cancels its call, a legacy one does not; another principal's session looks
+// like none.
 //
 // It leaves to others: who calls (apikey, identity), money and logs (call),
 // servers (upstream), the wire's grammar (mcp).

@@ -69,7 +69,7 @@ func New(o Options) *Gateway {
 	}
 	g := &Gateway{Options: o, buffers: sync.Pool{New: func() any { return new(exchange) }}}
 	g.sessions.init(o.Keys, o.Now)
-	g.sessions.recall = g.restore
+	g.sessions.catchUp = g.catchUp
 	g.lists.init(g)
 	g.tapes.init()
 	return g

@@ -106,16 +106,26 @@ func newHouse(t testing.TB, change ...houseOption) *house {
 		h.hub.Close(ctx)
 	})
 	h.eras = eras.New(h.hub, h.keys, h.now)
-	committer := call.NewCommitter(h.store, h.credits, log)
-	if o.blind {
-		committer.Blind()
-	}
-	h.calls = call.New(call.Options{Credits: h.credits, Committer: committer, Bodies: activity.NewBodies(h.store, "", log), Upstream: h.eras,
-		Limiter: quota.NewLimiter[string](1000, h.now), Daily: quota.New(h.store, h.now, log), Value: 100, Now: h.now, Log: log,
-		Terms: func(context.Context, string) (call.Terms, error) { return h.terms, nil }})
+	h.calls = h.callsBy(h.store, h.eras, o.blind)
 	h.found(o.credits)
 	h.gateway, h.url = h.open(o.gateway)
 	return h
+}
+
+// callsBy is a call service over a store, by a way to the servers.
+func (h *house) callsBy(store *db.Store, up *eras.Translator, blind bool) *call.Service {
+	log := slog.New(slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	credits := h.credits
+	if store != h.store {
+		credits = credit.New(store, h.now)
+	}
+	committer := call.NewCommitter(store, credits, log)
+	if blind {
+		committer.Blind()
+	}
+	return call.New(call.Options{Credits: credits, Committer: committer, Bodies: activity.NewBodies(store, "", log), Upstream: up,
+		Limiter: quota.NewLimiter[string](1000, h.now), Daily: quota.New(store, h.now, log), Value: 100, Now: h.now, Log: log,
+		Terms: func(context.Context, string) (call.Terms, error) { return h.terms, nil }})
 }
 
 // open starts a Gateway over the house's services, as a restart would.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"headgate/internal/access"
@@ -92,37 +93,39 @@ func (g *Gateway) setLevel(x *exchange) {
 		x.fail(mcp.ErrBadParams.Saying("params.level must be one of %s.", strings.Join(levels, ", ")))
 		return
 	}
-	if err := x.remember(func(n *notes.Note) { n.Level = level }); err != nil {
+	if err := x.remember(func(n *notes.Note) { n.Level = level }, func() { x.s.setLevel(level) }); err != nil {
 		x.fail(err)
 		return
 	}
-	x.s.setLevel(level)
-	around := x.s.around()
-	told := make(chan struct{}, len(around))
-	for _, server := range around {
-		r := x.outbound(server, "")
-		r.Body, r.ID = slices.Clone(r.Body), slices.Clone(r.ID)
-		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), errandTime)
-			defer cancel()
-			if a, err := g.Upstream.Exchange(ctx, &r, deaf{}); err == nil {
-				a.Release()
-			}
-			told <- struct{}{}
-		}()
-	}
+	r := x.outbound(nil, "")
+	r.Body, r.ID = slices.Clone(r.Body), slices.Clone(r.ID)
 	// The next call finds the level set, but a server that hangs delays nobody.
 	late := time.NewTimer(levelTime)
 	defer late.Stop()
-	for range around {
-		select {
-		case <-told:
-			continue
-		case <-late.C:
-		}
-		break
+	select {
+	case <-g.tell(r, x.s.around()):
+	case <-late.C:
 	}
 	x.result([]byte("{}"))
+}
+
+// tell sends a request whose answer does not matter to servers. It returns what
+// is closed once all have answered, or not in time.
+func (g *Gateway) tell(r upstream.Request, servers []*catalog.Server) <-chan struct{} {
+	told := make(chan struct{})
+	var all sync.WaitGroup
+	for _, r.Server = range servers {
+		own := r
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), errandTime)
+			defer cancel()
+			if a, err := g.Upstream.Exchange(ctx, &own, deaf{}); err == nil {
+				a.Release()
+			}
+		})
+	}
+	go func() { all.Wait(); close(told) }()
+	return told
 }
 
 const levelTime = 300 * time.Millisecond
@@ -146,15 +149,11 @@ func (g *Gateway) subscribe(x *exchange) {
 	}
 	on := x.e.Method == mcp.MethodResourcesSubscribe
 	g.relay(x, x.outbound(server, uri), func() error {
-		err := x.remember(func(n *notes.Note) {
+		return x.remember(func(n *notes.Note) {
 			if n.Unsubscribe(uri); on && len(n.Subscriptions) < maxSubscriptions {
 				n.Subscribe(notes.Subscription{URI: uri, Workspace: server.Workspace, Server: server.Key()})
 			}
-		})
-		if err == nil {
-			x.s.subscribe(uri, server, on)
-		}
-		return err
+		}, func() { x.s.subscribe(uri, server, on) })
 	})
 }
 
@@ -330,7 +329,7 @@ func (g *Gateway) delete(x *exchange) {
 		return
 	}
 	x.s = s
-	if err := x.remember(func(n *notes.Note) { n.Ended = true }); err != nil {
+	if err := x.remember(func(n *notes.Note) { n.Ended = true }, func() {}); err != nil {
 		deny(w, x.r, err)
 		return
 	}

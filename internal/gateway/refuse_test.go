@@ -142,7 +142,7 @@ func TestTransportRefusals(t *testing.T) {
 		{"no type", "POST", "/mcp", ping, []string{"Content-Type"}, 415, ""},
 		{"a packed message", "POST", "/mcp", ping, []string{"Content-Encoding: gzip"}, 415, "Accept-Encoding: identity"},
 		{"a message packed twice", "POST", "/mcp", ping, []string{"Content-Encoding: identity, br"}, 415, "Accept-Encoding: identity"},
-		{"a message that says it is not packed", "POST", "/mcp", ping, []string{"Content-Encoding: Identity"}, 400, ""}, // read, and has no session
+		{"a message that says it is not packed", "POST", "/mcp", ping, []string{"Content-Encoding: Identity"}, 400, ""},   // read, and has no session
 		{"JSON with a charset", "POST", "/mcp", ping, []string{"Content-Type: Application/JSON; charset=utf-8"}, 400, ""}, // read, and has no session
 		{"exactly 4 MiB", "POST", "/mcp", long(4 << 20), nil, 400, ""},                                                    // read, and has no session
 		{"4 MiB and a byte", "POST", "/mcp", long(4<<20 + 1), nil, 413, ""},

@@ -231,6 +231,8 @@ func (away) Read(context.Context, string) (notes.Note, error) {
 	return notes.Note{}, db.ErrUnavailable
 }
 
+func (away) Elsewhere(string) (string, bool) { return "", false }
+
 func (away) Change(context.Context, string, time.Time, func(*notes.Note)) error {
 	return db.ErrUnavailable
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"headgate/internal/access"
 	"headgate/internal/catalog"
 	"headgate/internal/fault"
 	"headgate/internal/mcp"
@@ -23,8 +24,13 @@ type session struct {
 	owner    string // principal id
 	revision mcp.Revision
 	client   upstream.Client
-	until    time.Time    // when the id is too old
-	used     atomic.Int64 // unix seconds
+	until    time.Time                        // when the id is too old
+	used     atomic.Int64                     // unix seconds
+	user     atomic.Pointer[access.Principal] // who used it, as of then
+
+	noting sync.Mutex    // held while what is noted of the session is read or written, and taken over; before mu
+	heard  atomic.Uint64 // counts that other replicas have written it
+	known  atomic.Uint64 // what of that is in here
 
 	mu       sync.Mutex
 	inflight map[string]context.CancelFunc // by raw request id
@@ -129,14 +135,26 @@ func (s *session) ask(q question) ([]byte, error) {
 	if len(s.asked) >= maxQuestions {
 		return nil, errQuestions
 	}
-	s.serial++
-	ours := append(strconv.AppendUint([]byte(`"headgate-`), s.serial, 10), '"')
+	ours := s.numbered()
 	if s.asked == nil {
 		s.asked = map[string]question{}
 	}
 	q.id, q.token = slices.Clone(q.id), slices.Clone(q.token)
 	s.asked[string(ours)] = q
 	return ours, nil
+}
+
+// number returns an id for a request of our own in the session.
+func (s *session) number() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.numbered()
+}
+
+// numbered is number for callers that hold the lock.
+func (s *session) numbered() []byte {
+	s.serial++
+	return append(strconv.AppendUint([]byte(`"headgate-`), s.serial, 10), '"')
 }
 
 // tell sends a message on the session's stream, if its client listens.
@@ -254,6 +272,42 @@ func (s *session) subscriptions(server *catalog.Server) []string {
 	}
 	slices.Sort(uris)
 	return uris
+}
+
+// behind reports whether there is something noted of the session that is not in
+// here yet.
+func (s *session) behind() bool { return s.heard.Load() != s.known.Load() }
+
+// adopt takes over what is noted of the session. It returns the servers that
+// must be told another level than before.
+func (s *session) adopt(kept restored) (tell []*catalog.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.level != kept.level {
+		s.level = kept.level
+		for _, server := range s.servers() {
+			if s.stream != nil || s.touched[server.Key()] != nil {
+				tell = append(tell, server)
+			}
+		}
+	}
+	changed := map[string]*catalog.Server{}
+	differences := func(have, other map[string]*catalog.Server) {
+		for uri, server := range have {
+			if o := other[uri]; o == nil || o.Key() != server.Key() {
+				changed[server.Key()] = server
+			}
+		}
+	}
+	differences(s.subs, kept.subs)
+	differences(kept.subs, s.subs)
+	s.subs = kept.subs
+	if s.stream != nil {
+		for _, server := range changed {
+			s.stream.hearOwn(server, s.said(), s.subscriptions(server))
+		}
+	}
+	return tell
 }
 
 // setLevel notes the level of messages the client wants from now on.

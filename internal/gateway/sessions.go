@@ -37,7 +37,7 @@ type sessions struct {
 	refs map[string]*session              // as replicas name them
 	over map[string]int64                 // refs of ended sessions → until when that is remembered here
 
-	recall func(ctx context.Context, by *access.Principal, in sealed) (restored, error) // what was noted of one
+	catchUp func(ctx context.Context, by *access.Principal, s *session) error // with what is noted of one
 }
 
 func (ss *sessions) init(keys *seal.Keys, now func() time.Time) {
@@ -70,6 +70,7 @@ func (ss *sessions) open(by *access.Principal, rev mcp.Revision, c upstream.Clie
 	}
 	s := ss.make(base64.RawURLEncoding.EncodeToString(ss.keys.Seal(sessionPlace, text)), in)
 	s.client = c
+	s.user.Store(by)
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	return s, ss.add(s)
@@ -134,15 +135,15 @@ func (ss *sessions) drop(s *session) {
 	s.erase()
 }
 
-// find returns the session of an id, also when it was made before a restart;
-// another principal's looks like none.
+// find returns the session of an id, also when it was made before a restart or
+// changed on another replica; another principal's looks like none.
 func (ss *sessions) find(ctx context.Context, by *access.Principal, id string) (*session, error) {
 	ss.mu.RLock()
 	s := ss.live[id]
 	ss.mu.RUnlock()
 	if s == nil {
 		var err error
-		if s, err = ss.revive(ctx, by, id); err != nil {
+		if s, err = ss.revive(by, id); err != nil {
 			return nil, err
 		}
 	}
@@ -151,34 +152,29 @@ func (ss *sessions) find(ctx context.Context, by *access.Principal, id string) (
 	}
 	if now := ss.now().Unix(); s.used.Load() != now {
 		s.used.Store(now)
+		s.user.Store(by)
+	}
+	if s.behind() {
+		if err := ss.catchUp(ctx, by, s); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-// revive opens an id that is not in memory, with what is noted of its session.
-func (ss *sessions) revive(ctx context.Context, by *access.Principal, id string) (*session, error) {
+// revive opens an id that is not in memory. The session is behind what is noted
+// of it, and in the table before that is read, so that no change is missed.
+func (ss *sessions) revive(by *access.Principal, id string) (*session, error) {
 	in, err := ss.unseal(by, id)
 	if err != nil {
 		return nil, err
 	}
-	ss.mu.RLock()
-	_, over := ss.over[notes.Ref(in.Affinity)]
-	ss.mu.RUnlock()
-	if over {
-		return nil, errSession
-	}
-	kept, err := ss.recall(ctx, by, in)
-	if err != nil {
-		return nil, err
-	}
 	s := ss.make(id, in)
-	s.level, s.subs = kept.level, kept.subs
+	s.heard.Add(1)
+	s.user.Store(by)
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if kept.ended {
-		ss.heard(s.ref)
-	}
-	if _, over := ss.over[s.ref]; over { // perhaps since it was recalled
+	if _, over := ss.over[s.ref]; over {
 		return nil, errSession
 	}
 	if other := ss.live[id]; other != nil {
@@ -221,6 +217,13 @@ func (ss *sessions) ending(ref string) *session {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	ss.heard(ref)
+	return ss.refs[ref]
+}
+
+// known returns the session that replicas know by this name, if it is here.
+func (ss *sessions) known(ref string) *session {
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
 	return ss.refs[ref]
 }
 

@@ -245,12 +245,15 @@ func (st *stream) tell(method string) {
 func (st *stream) hear(key watchKey, w *watch, message []byte, e *mcp.Envelope) {
 	listed := e.Method == mcp.NotifyToolsChanged || e.Method == mcp.NotifyPromptsChanged || e.Method == mcp.NotifyResourcesChanged
 	st.mu.Lock()
-	heard := !w.behind && !w.ended
+	heard, uris := !w.behind && !w.ended, w.uris
+	if next := st.watches[key]; heard && next != nil {
+		uris = next.uris // the one that is about to replace it
+	}
 	st.mu.Unlock()
 	if !heard || key.own == listed || e.Method == mcp.NotifySubscriptionsAck {
 		return // changes of lists come by the shared watch; acknowledgements are for the hub
 	}
-	if e.Method == mcp.NotifyResourceUpdated && !matches(w.uris, message, e) {
+	if e.Method == mcp.NotifyResourceUpdated && !matches(uris, message, e) {
 		return // another client's
 	}
 	if e.Method == mcp.NotifyTasks {

@@ -4,11 +4,12 @@
 //
 // It owns the table mcp_sessions. A row is written when a client sets a level,
 // subscribes, unsubscribes or ends its session, and read when a session that
-// is not in memory comes back: never for a call.
+// is not in memory comes back, or another replica has written it: never for a
+// call otherwise.
 //
 // Promises: a change is on disk before Change returns, and two at once are
-// both kept, also on two replicas; an ended session stays ended, and each
-// replica has heard of it before Change returns (Kind); a row holds no
+// both kept, also on two replicas; each replica has heard of it before Change
+// returns (Set, Ended); an ended session stays ended; a row holds no
 // credential, and goes when its session's id would be too old anyway.
 //
 // It leaves to others: what a session is, and whose (gateway).

@@ -2,12 +2,14 @@ package notes
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"headgate/internal/db"
@@ -38,8 +40,12 @@ func (n *Note) Unsubscribe(uri string) {
 	n.Subscriptions = slices.DeleteFunc(n.Subscriptions, func(s Subscription) bool { return s.URI == uri })
 }
 
-// Kind is what OnChange is told when a session has ended, with its Ref.
-const Kind = "mcp_session"
+// What OnChange is told: Ended with the Ref of a session that has ended, Set
+// with what Elsewhere reads when one has another level or other subscriptions.
+const (
+	Ended = "mcp_session"
+	Set   = "mcp_session_set"
+)
 
 // Ref names a session to other replicas.
 func Ref(session string) string {
@@ -52,17 +58,25 @@ func hash(session string) []byte {
 }
 
 // maxKept bounds the subscriptions of a row. The oldest are forgotten: what is
-// forgotten still works until the next restart.
+// forgotten still works until the row is read again.
 const maxKept = 64 << 10
 
 // Store keeps notes.
 type Store struct {
 	store *db.Store
 	now   func() time.Time
+	name  string // in what it tells other replicas
 }
 
 // New returns the notes in a store.
-func New(store *db.Store, now func() time.Time) *Store { return &Store{store, now} }
+func New(store *db.Store, now func() time.Time) *Store { return &Store{store, now, rand.Text()} }
+
+// Elsewhere returns the Ref in what OnChange was told with Set; ok is false when
+// this Store set it, so that there is nothing to be learnt from the row.
+func (s *Store) Elsewhere(ref string) (session string, ok bool) {
+	session, by, _ := strings.Cut(ref, " ")
+	return session, by != s.name
+}
 
 type row struct {
 	level, subscriptions string
@@ -111,11 +125,18 @@ func (s *Store) Change(ctx context.Context, session string, until time.Time, cha
 		change(&n)
 		if n.Ended {
 			n = Note{Ended: true}
-			tx.Changed(Kind, Ref(session))
 		}
 		list, err := kept(n.Subscriptions)
 		if err != nil {
 			return err
+		}
+		switch {
+		case n.Ended:
+			tx.Changed(Ended, Ref(session))
+		case n.Level != r.level || list != r.subscriptions:
+			tx.Changed(Set, Ref(session)+" "+s.name)
+		default:
+			return nil
 		}
 		_, err = db.Exec(ctx, tx, `UPDATE mcp_sessions SET level = $2, subscriptions = $3, ended = $4 WHERE hash = $1`, hash(session), n.Level, list, n.Ended)
 		return err

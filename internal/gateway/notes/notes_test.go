@@ -25,10 +25,28 @@ func TestNotes(t *testing.T) {
 			t.Helper()
 			return testkit.Must(s.Read(t.Context(), session))(t)
 		}
-		var told []string
+		var told, set []string
 		store.OnChange(func(kind, ref string) {
-			if kind == notes.Kind {
+			switch kind {
+			case notes.Ended:
 				told = append(told, ref)
+			case notes.Set:
+				set = append(set, ref)
+			}
+		})
+		t.Run("others are told of what was set, whoever set it is not, and nothing of what was so before", func(t *testing.T) {
+			other := notes.New(store, func() time.Time { return now })
+			for range 2 {
+				change("told", func(n *notes.Note) { n.Level = "debug" })
+				change("told", func(n *notes.Note) { n.Subscribe(notes.Subscription{URI: "x:1", Workspace: "w", Server: "s"}) })
+			}
+			testkit.Equal(t, len(set), 2)
+			for _, ref := range set {
+				session, ok := other.Elsewhere(ref)
+				testkit.Equal(t, session, notes.Ref("told"))
+				testkit.Equal(t, ok, true)
+				_, ok = s.Elsewhere(ref)
+				testkit.Equal(t, ok, false)
 			}
 		})
 		t.Run("nothing is kept of a session that set nothing", func(t *testing.T) {
@@ -87,7 +105,7 @@ func TestNotes(t *testing.T) {
 			testkit.Equal(t, testkit.Must(s.Expire(t.Context()))(t), int64(0))
 			testkit.Must0(t, s.Change(t.Context(), "later", until.Add(time.Hour), func(n *notes.Note) { n.Level = "info" }))
 			now = until
-			if n := testkit.Must(s.Expire(t.Context()))(t); n != 4 {
+			if n := testkit.Must(s.Expire(t.Context()))(t); n != 5 {
 				t.Errorf("%d rows went", n)
 			}
 			testkit.Equal(t, read("a"), notes.Note{})
