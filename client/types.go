@@ -252,8 +252,11 @@ type Checks struct {
 
 // ClientInformation is part of ImportServerTokens.
 type ClientInformation struct {
-	ClientID     string  `json:"clientId"`
-	ClientSecret *string `json:"clientSecret,omitempty"`
+	ClientID                string  `json:"clientId"`
+	ClientSecret            *string `json:"clientSecret,omitempty"`
+	GrantType               *string `json:"grantType,omitempty"`               // client_credentials: the client signs in for itself, and new tokens are asked for in the same way. Left out, authorization_code. One of authorization_code, client_credentials.
+	PrivateKey              *string `json:"privateKey,omitempty"`              // In PEM form (PKCS #8), for private_key_jwt instead of a secret.
+	TokenEndpointAuthMethod *string `json:"tokenEndpointAuthMethod,omitempty"` // Left out, what the authorization server supports. One of none, client_secret_basic, client_secret_post, private_key_jwt.
 }
 
 // Configuration is part of CreateService, GetService, UpdateService.
@@ -679,6 +682,7 @@ type ImportTemplateBody struct {
 // ImportTokensBody is part of ImportServerTokens.
 type ImportTokensBody struct {
 	ClientInformation *ClientInformation `json:"clientInformation,omitempty"`
+	Issuer            *string            `json:"issuer,omitempty"` // The authorization server that issued them; left out, the one that the server names.
 	OauthResourceURL  *string            `json:"oauthResourceUrl,omitempty"`
 	ServerURL         string             `json:"serverUrl"` // The server's own URL: tokens go nowhere else.
 	Tokens            TokenSet           `json:"tokens"`

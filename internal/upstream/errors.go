@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"headgate/internal/fault"
+	"headgate/internal/upstream/discovery"
 	"headgate/internal/upstream/wire"
 )
 
@@ -26,7 +27,11 @@ var (
 	// request's id, a redirect, a web page.
 	ErrNonsense = fault.New(fault.Upstream, "upstream.nonsense", "The MCP server sent an answer that is not MCP. Check that the URL is its MCP endpoint, and report it to whoever runs the server.")
 	// ErrAuth means that the server wants a sign-in (401). Challenge has its words.
-	ErrAuth = fault.New(fault.UpstreamAuth, "upstream.auth", "The MCP server wants a sign-in, or does not accept the configured credentials. Connect to the server or configure it again.")
+	ErrAuth = fault.New(fault.UpstreamAuth, "upstream.auth", "The MCP server wants a sign-in, or does not accept (any more) what it was sent. Sign in to it (headgate server authorize), or configure it again.")
+	// ErrScope means that the sign-in lacks a permission (403 with
+	// insufficient_scope): nothing was done. Challenge has the server's words, and
+	// the detail scope what it wants.
+	ErrScope = fault.New(fault.UpstreamAuth, "upstream.scope", "The MCP server wants permissions that the sign-in does not have. Sign in to it again, and ask for them (headgate server authorize --scope).")
 	// ErrSession means that the server forgot its session again and again.
 	ErrSession = fault.New(fault.Upstream, "upstream.session", "The MCP server does not keep its sessions. Try again, and report it to whoever runs the server.")
 	// ErrEra means that the server does not speak the revision of the request (any
@@ -46,12 +51,29 @@ var (
 	ErrClosed = fault.New(fault.Unavailable, "upstream.closed", "The gateway is shutting down. Try again in a moment.")
 )
 
-// Challenge is the cause of ErrAuth: the server's WWW-Authenticate header,
+// Challenge is the cause of ErrAuth and ErrScope: the server's WWW-Authenticate header,
 // empty when it sent none. Find it with errors.As.
 type Challenge struct{ Header string }
 
 // Error implements error.
 func (c *Challenge) Error() string { return "challenge: " + c.Header }
+
+// forbidden judges a 403: a challenge that names insufficient_scope wants
+// another sign-in, everything else is a refusal.
+func forbidden(header string) *fault.Error {
+	ch := discovery.ParseChallenge(header)
+	if !ch.Bearer || ch.Error != "insufficient_scope" {
+		return ErrRejected.With("status", 403)
+	}
+	f := ErrScope.Because(&Challenge{header})
+	if ch.Scope != "" && len(ch.Scope) <= maxScope {
+		f = f.With("scope", ch.Scope)
+	}
+	return f
+}
+
+// maxScope bounds the text of a server in a detail.
+const maxScope = 1024
 
 func nonsense(what string) error { return ErrNonsense.Because(errorString(what)) }
 

@@ -41,7 +41,9 @@ func (h *Hub) oneReply(resp *wire.Response, id []byte) (*reply, error) {
 		return nil, ErrFailed.With("status", resp.Status)
 	case resp.Status >= 300 && resp.Status < 400:
 		return nil, nonsense("a redirect")
-	case resp.Status >= 400 && resp.Kind != wire.JSON, resp.Status == 403, resp.Status == 429:
+	case resp.Status == 403:
+		return nil, forbidden(resp.Header("WWW-Authenticate"))
+	case resp.Status >= 400 && resp.Kind != wire.JSON, resp.Status == 429:
 		return nil, ErrRejected.With("status", resp.Status)
 	case resp.Kind == wire.JSON:
 		body, err := resp.ReadAll(maxFacts)

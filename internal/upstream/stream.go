@@ -203,7 +203,9 @@ func (x *exchange) refused() (*Answer, error) {
 		return nil, ErrAuth.Because(&Challenge{resp.Header("WWW-Authenticate")})
 	case status == 404 && x.session != nil && x.session.id != "":
 		return nil, errSessionLost
-	case status == 403 || status == 429:
+	case status == 403:
+		return nil, forbidden(resp.Header("WWW-Authenticate")).After(retryAfter(resp.Header("Retry-After")))
+	case status == 429:
 		return nil, ErrRejected.With("status", status).After(retryAfter(resp.Header("Retry-After")))
 	}
 	if resp.Kind != wire.JSON {

@@ -8,7 +8,7 @@
 // Promises: tokens are sealed for their row and never read back. A token goes
 // only to the URL it was brought for: when the server's URL changes, the grant
 // rests. Renewal happens once at a time, across replicas too, and a refresh
-// token goes only to the authorization server that was found when the grant
+// token goes only to the authorization server that was named or found when the grant
 // was brought. A grant that its authorization server refuses is kept with the
 // reason, and its token is not sent any more, so that the server says what it
 // wants. A change is in force when it has returned.

@@ -18,6 +18,7 @@ import (
 	"headgate/internal/netguard"
 	"headgate/internal/seal"
 	"headgate/internal/upstream/discovery"
+	"headgate/internal/upstream/oauth"
 )
 
 const (
@@ -44,6 +45,7 @@ type Service struct {
 	known   sync.Map // key to *entry
 	entries atomic.Int64
 	epoch   atomic.Uint64 // counts changes
+	client  *oauth.Client
 	loads   singleflight.Group
 	renews  singleflight.Group
 }
@@ -62,7 +64,7 @@ func New(o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{Options: o}
+	s := &Service{Options: o, client: oauth.New(oauth.Options{Guard: o.Guard, Now: o.Now})}
 	o.Store.OnChange(func(kind, ref string) {
 		if kind != changed {
 			return
@@ -85,8 +87,12 @@ func (s *Service) forget(k key) {
 type Tokens struct {
 	ServerURL    string
 	Resource     string // "" is the server's URL
+	Issuer       string // who issued them; "": found out
 	ClientID     string
 	ClientSecret string
+	ClientKey    string // a private key in PEM form, instead of a secret
+	ClientMethod string // token_endpoint_auth_method; "": what the issuer supports
+	Machine      bool   // the client signs in for itself (client credentials)
 	Access       string
 	Refresh      string
 	ExpiresIn    time.Duration // 0: nobody said
@@ -107,7 +113,7 @@ type Grant struct {
 }
 
 func (g *grant) shown() *Grant {
-	return &Grant{Server: g.server, Issuer: g.issuer, Scope: g.scope, Renewable: g.secrets.Refresh != "", ExpiresAt: g.expiresAt,
+	return &Grant{Server: g.server, Issuer: g.issuer, Scope: g.scope, Renewable: g.renewable(), ExpiresAt: g.expiresAt,
 		Problem: g.problem, CreatedAt: g.createdAt, UpdatedAt: g.updatedAt}
 }
 
@@ -123,11 +129,8 @@ func (s *Service) Import(ctx context.Context, by *access.Principal, server *cata
 		return nil, err
 	}
 	g := &grant{key: key{by.Organization, by.User, server.ID}, serverURL: server.URL, resource: t.Resource, clientID: t.ClientID, scope: t.Scope,
-		secrets: secrets{t.Access, t.Refresh, t.ClientSecret}}
-	if t.ExpiresIn > 0 {
-		g.expiresAt = s.Now().Add(t.ExpiresIn).UTC().Truncate(time.Millisecond)
-	}
-	if t.Refresh != "" {
+		issuer: t.Issuer, expiresAt: s.end(t.ExpiresIn), secrets: secrets{Access: t.Access, Refresh: t.Refresh, Client: t.ClientSecret, Key: t.ClientKey, Method: t.ClientMethod, Machine: t.Machine}}
+	if g.renewable() {
 		s.find(ctx, g)
 	}
 	err := s.Store.Tx(ctx, func(tx *db.Tx) error {
@@ -135,7 +138,7 @@ func (s *Service) Import(ctx context.Context, by *access.Principal, server *cata
 			return err
 		}
 		return activity.Record(ctx, tx, by, activity.Event{Workspace: server.Workspace, Action: "grant.import", TargetType: "server", TargetID: server.ID,
-			Details: map[string]any{"issuer": g.issuer, "renewable": t.Refresh != "", "scope": t.Scope}})
+			Details: map[string]any{"issuer": g.issuer, "renewable": g.renewable(), "scope": t.Scope}})
 	})
 	if err != nil {
 		return nil, err
@@ -161,10 +164,16 @@ func (s *Service) check(server *catalog.Server, t *Tokens) error {
 		return ErrTokens.Saying("Only tokens of type Bearer can be sent along.")
 	case t.Refresh != "" && t.ClientID == "":
 		return ErrTokens.Saying("A refresh token is used with the client id it was issued to. Send clientInformation.clientId.")
+	case t.Machine && (t.ClientID == "" || t.ClientSecret == "" && t.ClientKey == "" || t.Refresh != ""):
+		return ErrTokens.Saying("A client that signs in for itself has a client id, a secret or a private key, and no refresh token.")
+	case !oauth.MethodOK(t.ClientMethod):
+		return ErrTokens.Saying("This token_endpoint_auth_method is not supported. Use none, client_secret_basic, client_secret_post or private_key_jwt.")
+	case t.ClientKey != "" && !oauth.KeyOK(seal.NewValue(t.ClientKey)):
+		return oauth.ErrKey
 	case t.Access == "" || netguard.CheckHeader("Authorization", "Bearer "+t.Access) != nil:
 		return ErrTokens.Saying("The access token is empty or holds characters that a header cannot carry.")
 	}
-	for _, text := range []string{t.Access, t.Refresh, t.ClientID, t.ClientSecret, t.Scope} {
+	for _, text := range []string{t.Access, t.Refresh, t.ClientID, t.ClientSecret, t.ClientKey, t.Issuer, t.Scope} {
 		if len(text) > maxToken {
 			return ErrTokens.Saying("A token is at most %d characters long.", maxToken)
 		}
@@ -248,20 +257,20 @@ func (s *Service) keep(k key, e *entry) {
 
 var errNoEndpoint = errors.New("the authorization server is not known")
 
-// find looks the authorization server up.
+// find looks the authorization server up: the one that the tokens are said to
+// be from, else the one that the server names.
 func (s *Service) find(ctx context.Context, g *grant) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	client := s.Guard.HTTPClient(askTime, 1<<20)
-	defer client.CloseIdleConnections()
-	f := discovery.Discover(ctx, client, g.serverURL, discovery.Challenge{})
-	if f.Issuer == nil || f.Issuer.Token == "" {
-		return
+	var issuer *discovery.Issuer
+	if g.issuer != "" {
+		issuer, _ = s.client.FindIssuer(ctx, g.issuer)
+	} else if r, err := s.client.Find(ctx, g.serverURL, discovery.Challenge{Bearer: true}); err == nil {
+		issuer = &r.Issuer
 	}
-	if f.Resource != nil {
-		if _, covers := discovery.Covers(f.Resource.Resource, g.serverURL); !covers {
-			return
-		}
+	if issuer == nil || issuer.Token == "" {
+		return // tried again at the first renewal
 	}
-	g.issuer, g.endpoint = f.Issuer.Issuer, f.Issuer.Token
+	g.issuer, g.endpoint = issuer.Issuer, issuer.Token
+	g.secrets.Method = oauth.Registration{Secret: seal.NewValue(g.secrets.Client), Key: seal.NewValue(g.secrets.Key), Method: g.secrets.Method}.At(issuer).Method
 }

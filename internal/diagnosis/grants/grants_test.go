@@ -347,3 +347,61 @@ func TestRenewalFails(t *testing.T) {
 		testkit.Equal(t, h.as.Refreshes(), 0)
 	})
 }
+
+func TestRenewalWays(t *testing.T) {
+	t.Run("at the authorization server that the tokens are said to be from", func(t *testing.T) {
+		h := newHouse(t, testkit.SQLite(t))
+		h.at.Metadata = func(m map[string]any) { m["authorization_servers"] = []string{"https://elsewhere.example"} }
+		tokens := h.tokens()
+		tokens.Issuer = h.as.URL
+		testkit.Equal(t, h.bring(h.ann, tokens).Issuer, h.as.URL)
+		h.clock.Advance(2 * time.Hour)
+		if v, _ := sent(t, h.binder, h.server, h.ann); v == "Bearer "+tokens.Access {
+			t.Error("not renewed")
+		}
+	})
+	t.Run("with the secret in the form, where the authorization server supports only that", func(t *testing.T) {
+		h := newHouse(t, testkit.SQLite(t))
+		h.as.Metadata = func(m map[string]any) { m["token_endpoint_auth_methods_supported"] = []string{"client_secret_post"} }
+		h.as.OnToken = func(_ http.ResponseWriter, r *http.Request) bool {
+			testkit.Equal(t, []string{r.FormValue("client_secret"), r.Header.Get("Authorization")}, []string{"secret", ""})
+			return false
+		}
+		h.bring(h.ann, h.tokens())
+		h.clock.Advance(2 * time.Hour)
+		sent(t, h.binder, h.server, h.ann)
+		testkit.Equal(t, h.as.Refreshes(), 1)
+	})
+	t.Run("a client that signs in for itself does so again", func(t *testing.T) {
+		h := newHouse(t, testkit.SQLite(t))
+		tokens := h.tokens()
+		tokens.Refresh, tokens.Machine, tokens.Scope = "", true, "mcp"
+		g := h.bring(h.ann, tokens)
+		testkit.Equal(t, g.Renewable, true)
+		h.clock.Advance(2 * time.Hour)
+		v, _ := sent(t, h.binder, h.server, h.ann)
+		testkit.Equal(t, []any{h.as.Refreshes(), v != "Bearer "+tokens.Access}, []any{0, true})
+	})
+	t.Run("what cannot be used is refused", func(t *testing.T) {
+		h := newHouse(t, testkit.SQLite(t))
+		for code, change := range map[string]func(*grants.Tokens){
+			"grants.bad_tokens": func(k *grants.Tokens) { k.ClientMethod = "tls_client_auth" },
+			"oauth.key":         func(k *grants.Tokens) { k.ClientKey = "none" },
+		} {
+			tokens := h.tokens()
+			change(&tokens)
+			_, err := h.Import(t.Context(), h.ann, h.server, tokens)
+			testkit.Fault(t, err, code)
+		}
+		for _, change := range []func(*grants.Tokens){
+			func(k *grants.Tokens) { k.Machine = true },
+			func(k *grants.Tokens) { k.Machine, k.Refresh, k.ClientSecret = true, "", "" },
+			func(k *grants.Tokens) { k.Machine, k.Refresh, k.ClientID = true, "", "" },
+		} {
+			tokens := h.tokens()
+			change(&tokens)
+			_, err := h.Import(t.Context(), h.ann, h.server, tokens)
+			testkit.Fault(t, err, "grants.bad_tokens")
+		}
+	})
+}

@@ -2,18 +2,12 @@ package grants
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/netip"
-	"net/url"
-	"strings"
 	"time"
 
-	"headgate/internal/netguard"
+	"headgate/internal/fault"
+	"headgate/internal/seal"
+	"headgate/internal/upstream/oauth"
 )
 
 // fresh returns the entry with a token that is good for a while. Shortly
@@ -22,7 +16,7 @@ import (
 // server says what it thinks of it.
 func (s *Service) fresh(ctx context.Context, k key, e *entry) (*entry, error) {
 	now := s.Now()
-	if e.secrets.Refresh == "" || e.expiresAt.IsZero() || now.Before(e.expiresAt.Add(-early)) {
+	if !e.renewable() || e.expiresAt.IsZero() || now.Before(e.expiresAt.Add(-early)) {
 		return e, nil
 	}
 	done := s.renews.DoChan(k.place(), func() (any, error) {
@@ -75,93 +69,45 @@ func (s *Service) exchange(ctx context.Context, g *grant) error {
 	if g.endpoint == "" {
 		s.find(ctx, g)
 	}
-	var answer tokenAnswer
+	var answer *oauth.Tokens
 	err := errNoEndpoint
 	if g.endpoint != "" {
 		answer, err = s.ask(ctx, g)
 	}
-	var refused *refusedError
 	switch {
-	case errors.As(err, &refused):
+	case errors.Is(err, oauth.ErrRefused):
 		// The grant is over: the person has to sign in again.
-		g.problem = refused.Error()
+		g.problem = fault.Of(err).Message
 		return errors.Join(err, s.renewed(ctx, g))
 	case err != nil:
 		// The store must hear of it even when the time is over.
 		return errors.Join(err, s.release(context.WithoutCancel(ctx), g))
 	}
-	g.secrets.Access = answer.Access
-	if answer.Refresh != "" {
-		g.secrets.Refresh = answer.Refresh
+	g.secrets.Access = answer.Access.Reveal()
+	if !answer.Refresh.Empty() && !g.secrets.Machine {
+		g.secrets.Refresh = answer.Refresh.Reveal()
 	}
 	if answer.Scope != "" {
 		g.scope = answer.Scope
 	}
-	g.expiresAt = time.Time{}
-	if answer.ExpiresIn > 0 {
-		g.expiresAt = s.Now().Add(time.Duration(min(answer.ExpiresIn, 10*365*24*3600)) * time.Second).UTC().Truncate(time.Millisecond)
-	}
+	g.expiresAt = s.end(answer.ExpiresIn)
 	// The old refresh token is used up: what came for it must be kept.
 	return s.renewed(context.WithoutCancel(ctx), g)
 }
 
-type tokenAnswer struct {
-	Access    string `json:"access_token"`
-	Refresh   string `json:"refresh_token"`
-	Type      string `json:"token_type"`
-	ExpiresIn int64  `json:"expires_in"`
-	Scope     string `json:"scope"`
-	Error     string `json:"error"`
-}
-
-// refusedError is the authorization server's last word on a grant.
-type refusedError struct{ code string }
-
-func (e *refusedError) Error() string {
-	return "The authorization server refused the refresh token (" + e.code + ")."
-}
-
-// final are the OAuth errors that no repetition changes.
-var final = map[string]bool{"invalid_grant": true, "invalid_client": true, "unauthorized_client": true, "unsupported_grant_type": true, "invalid_scope": true, "invalid_target": true}
-
-// private reports whether nobody reads along: TLS, or this machine.
-func private(u *url.URL) bool {
-	ip, err := netip.ParseAddr(u.Hostname())
-	return u.Scheme == "https" || u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// ask sends the refresh token to the token endpoint.
-func (s *Service) ask(ctx context.Context, g *grant) (a tokenAnswer, err error) {
+// ask sends the refresh token to the token endpoint, or the client's own
+// credentials where it signs in for itself.
+func (s *Service) ask(ctx context.Context, g *grant) (*oauth.Tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.secrets.Refresh}, "client_id": {g.clientID}, "resource": {g.resource}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.endpoint, strings.NewReader(form.Encode()))
-	if err != nil || !private(r.URL) {
-		return a, errNoEndpoint
+	client := oauth.Registration{ID: g.clientID, Secret: seal.NewValue(g.secrets.Client), Key: seal.NewValue(g.secrets.Key), Method: g.secrets.Method}
+	return s.client.Renew(ctx, oauth.Renewal{Endpoint: g.endpoint, Issuer: g.issuer, Client: client, Refresh: seal.NewValue(g.secrets.Refresh), Resource: g.resource, Scope: g.scope})
+}
+
+// end is when a lifetime is over; zero when nobody said.
+func (s *Service) end(life time.Duration) time.Time {
+	if life <= 0 {
+		return time.Time{}
 	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Accept", "application/json")
-	if g.secrets.Client != "" {
-		r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(g.clientID)+":"+url.QueryEscape(g.secrets.Client))))
-	}
-	client := s.Guard.HTTPClient(askTime, 1<<20)
-	defer client.CloseIdleConnections()
-	resp, err := client.Do(r)
-	if err != nil {
-		return a, fmt.Errorf("ask for a token: %w", err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return a, fmt.Errorf("read the token answer: %w", err)
-	}
-	_ = json.Unmarshal(text, &a) // what is no JSON has no token
-	switch {
-	case resp.StatusCode >= 400 && resp.StatusCode < 500 && final[a.Error]:
-		return a, &refusedError{a.Error}
-	case resp.StatusCode != http.StatusOK || a.Access == "" || a.Type != "" && !strings.EqualFold(a.Type, "Bearer"),
-		netguard.CheckHeader("Authorization", "Bearer "+a.Access) != nil:
-		return a, fmt.Errorf("the token endpoint answered %d without a Bearer token", resp.StatusCode)
-	}
-	return a, nil
+	return s.Now().Add(life).UTC().Truncate(time.Millisecond)
 }

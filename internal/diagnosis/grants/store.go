@@ -39,8 +39,14 @@ type grant struct {
 type secrets struct {
 	Access  string `json:"access"`
 	Refresh string `json:"refresh,omitempty"`
-	Client  string `json:"client,omitempty"` // the client's secret
+	Client  string `json:"client,omitempty"`  // the client's secret
+	Key     string `json:"key,omitempty"`     // or its private key
+	Method  string `json:"method,omitempty"`  // how it shows who it is
+	Machine bool   `json:"machine,omitempty"` // it signs in for itself
 }
+
+// renewable reports whether new tokens can be had without the person.
+func (g *grant) renewable() bool { return g.secrets.Refresh != "" || g.secrets.Machine }
 
 const columns = `organization_id, user_id, server_id, server_url, resource, issuer, token_endpoint, client_id, scope, sealed, expires_at, revision, refreshing_until, problem, created_at, updated_at`
 

@@ -19,6 +19,7 @@ type importTokens struct {
 type ImportTokensBody struct {
 	ServerURL   string             `json:"serverUrl" minLength:"1" maxLength:"2048" doc:"The server's own URL: tokens go nowhere else."`
 	ResourceURL string             `json:"oauthResourceUrl,omitempty" maxLength:"2048"`
+	Issuer      string             `json:"issuer,omitempty" maxLength:"2048" doc:"The authorization server that issued them; left out, the one that the server names."`
 	Client      *ClientInformation `json:"clientInformation,omitempty"`
 	Tokens      TokenSet           `json:"tokens"`
 }
@@ -27,6 +28,9 @@ type ImportTokensBody struct {
 type ClientInformation struct {
 	ClientID     string `json:"clientId" minLength:"1" maxLength:"2048"`
 	ClientSecret string `json:"clientSecret,omitempty" maxLength:"8192"`
+	PrivateKey   string `json:"privateKey,omitempty" maxLength:"8192" doc:"In PEM form (PKCS #8), for private_key_jwt instead of a secret."`
+	AuthMethod   string `json:"tokenEndpointAuthMethod,omitempty" enum:"none,client_secret_basic,client_secret_post,private_key_jwt" doc:"Left out, what the authorization server supports."`
+	GrantType    string `json:"grantType,omitempty" enum:"authorization_code,client_credentials" doc:"client_credentials: the client signs in for itself, and new tokens are asked for in the same way. Left out, authorization_code."`
 }
 
 // TokenSet is a token endpoint's answer, in its own words.
@@ -40,10 +44,11 @@ type TokenSet struct {
 }
 
 func (b *ImportTokensBody) tokens() grants.Tokens {
-	t := grants.Tokens{ServerURL: b.ServerURL, Resource: b.ResourceURL, Access: b.Tokens.AccessToken, Refresh: b.Tokens.RefreshToken,
+	t := grants.Tokens{ServerURL: b.ServerURL, Resource: b.ResourceURL, Issuer: b.Issuer, Access: b.Tokens.AccessToken, Refresh: b.Tokens.RefreshToken,
 		ExpiresIn: time.Duration(b.Tokens.ExpiresIn) * time.Second, Type: b.Tokens.TokenType, Scope: b.Tokens.Scope}
 	if b.Client != nil {
-		t.ClientID, t.ClientSecret = b.Client.ClientID, b.Client.ClientSecret
+		t.ClientID, t.ClientSecret, t.ClientKey = b.Client.ClientID, b.Client.ClientSecret, b.Client.PrivateKey
+		t.ClientMethod, t.Machine = b.Client.AuthMethod, b.Client.GrantType == "client_credentials"
 	}
 	return t
 }

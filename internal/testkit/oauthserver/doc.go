@@ -1,8 +1,10 @@
 // Package oauthserver is a small authorization server and a guard for MCP
 // servers that want its tokens: what tests need of OAuth upstreams.
 //
-// It serves RFC 8414 metadata and a token endpoint with the refresh_token
-// grant, whose refresh tokens rotate: one that was used is refused. A Resource
-// is an MCP handler behind it, with RFC 9728 metadata and 401 challenges.
-// Knobs make it misbehave. It listens on loopback and ends with the test.
+// It serves RFC 8414 metadata, dynamic registration, an authorization endpoint
+// whose person always agrees, and a token endpoint with codes (PKCE, bound to
+// client, redirect and resource), refresh tokens that rotate (one that was used
+// is refused) and client credentials. A Resource is an MCP handler behind it,
+// with RFC 9728 metadata, 401 challenges, and 403 where a token lacks a scope.
+// Knobs make them misbehave. They listen on loopback and end with the test.
 package oauthserver

@@ -14,7 +14,10 @@ import (
 	"headgate/internal/fault"
 )
 
-const maxDocument = 256 << 10
+const (
+	maxDocument = 256 << 10
+	maxIssuers  = 3 // that are asked
+)
 
 // The names of the attempts, as reports show them.
 const (
@@ -68,8 +71,8 @@ type Found struct {
 
 // Discover asks for the metadata of an MCP server: where the challenge points,
 // then at the well-known place with the server's path, then at the root; then
-// for the metadata of the first authorization server named. A server of before
-// 2025-06-18 has no resource metadata and is its own authorization server.
+// for the metadata of the authorization servers named, until one has some. A
+// server of before 2025-06-18 has no resource metadata and is its own authorization server.
 func Discover(ctx context.Context, client *http.Client, server string, c Challenge) *Found {
 	f := &Found{}
 	base, err := url.Parse(server)
@@ -85,7 +88,7 @@ func Discover(ctx context.Context, client *http.Client, server string, c Challen
 			break
 		}
 	}
-	issuer := base.Scheme + "://" + base.Host
+	issuers := []string{base.Scheme + "://" + base.Host}
 	switch {
 	case f.Resource == nil:
 		f.Problem = "There is no protected resource metadata (RFC 9728)."
@@ -93,9 +96,20 @@ func Discover(ctx context.Context, client *http.Client, server string, c Challen
 		f.Problem = "The protected resource metadata names no authorization server."
 		return f
 	default:
-		issuer = f.Resource.Issuers[0]
+		issuers = f.Resource.Issuers
 	}
-	ask.issuer(issuer)
+	for _, issuer := range issuers[:min(len(issuers), maxIssuers)] {
+		if ask.issuer(issuer); f.Issuer != nil {
+			break
+		}
+	}
+	return f
+}
+
+// DiscoverIssuer asks for the metadata of an authorization server alone.
+func DiscoverIssuer(ctx context.Context, client *http.Client, issuer string) *Found {
+	f := &Found{}
+	(&asker{ctx, client, f}).issuer(issuer)
 	return f
 }
 

@@ -174,7 +174,7 @@ func (s *session) send(ctx context.Context, body []byte) (status int, err error)
 		return 0, err
 	}
 	defer resp.Release()
-	if resp.Status == http.StatusUnauthorized {
+	if resp.Status == http.StatusUnauthorized || resp.Status == http.StatusForbidden {
 		return 0, &refusal{resp.Status, resp.Header("WWW-Authenticate")}
 	}
 	return resp.Status, nil
