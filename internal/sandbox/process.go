@@ -26,6 +26,9 @@ const (
 	Line    Reason = "line"    // wrote a line longer than MaxLine
 	Torn    Reason = "torn"    // did not read a message to its end
 	Mute    Reason = "mute"    // closed its output, and stayed
+	Deaf    Reason = "deaf"    // did not read its input for long, see StopFor
+	Hung    Reason = "hung"    // read, and answered nothing for long, see StopFor
+	Foreign Reason = "foreign" // wrote what it must not, see StopFor
 	Killed  Reason = "killed"  // its init was killed from outside
 )
 
@@ -248,8 +251,12 @@ func (p *Process) Attest() Report { return p.handle.attest() }
 
 // Stop ends the process: it closes the input, then asks, then kills. When it
 // returns nothing is left. A context that ends early makes it kill at once.
-func (p *Process) Stop(ctx context.Context) {
-	p.note(Stopped, "")
+func (p *Process) Stop(ctx context.Context) { p.StopFor(ctx, Stopped, "") }
+
+// StopFor is Stop with another reason, for a fault that only who talks to the
+// process can see.
+func (p *Process) StopFor(ctx context.Context, why Reason, detail string) {
+	p.note(why, detail)
 	p.stdin.Close()
 	defer p.stdout.Close()
 	if p.waits(ctx, closeGrace) {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"headgate/internal/mcp"
 )
@@ -23,6 +24,8 @@ type call struct {
 	token   []byte   // the caller's progress token; nil when it gave none
 	level   level    // log lines wanted (modern)
 	listen  bool     // a subscription: long, and no work
+	began   time.Time
+	heard   uint64 // conn.heard then
 
 	answer chan *reply   // of one
 	inbox  *inbox        // what comes before it

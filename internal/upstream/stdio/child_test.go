@@ -41,6 +41,8 @@ type rawServer struct {
 	modern, silent, fragile bool
 	revision                string // agreed on; the last legacy one
 
+	hushed bool // it reads on, and says nothing any more
+
 	mu  sync.Mutex
 	out *bufio.Writer
 }
@@ -90,7 +92,14 @@ func (s *rawServer) serve([]string) {
 }
 
 func (s *rawServer) handle(m *rawMessage) {
+	if s.hushed {
+		fmt.Fprintln(os.Stderr, "heard", m.Method)
+		return
+	}
 	switch m.Method {
+	case "ping":
+		fmt.Fprintln(os.Stderr, "pinged")
+		s.line(`{"jsonrpc":"2.0","id":%s,"result":{}}`, m.ID)
 	case "server/discover":
 		switch {
 		case s.modern:
@@ -202,6 +211,9 @@ func (s *rawServer) call(m *rawMessage) {
 			}
 			s.line(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%q}}`, text)
 		}
+	case "hush":
+		s.hushed = true
+		s.text(m.ID, "hushed")
 	case "pings": // more than its pipe holds, before it reads again
 		for i := range 4000 {
 			s.line(`{"jsonrpc":"2.0","id":"ping-%d","method":"ping"}`, i)

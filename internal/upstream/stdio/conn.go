@@ -41,6 +41,8 @@ type conn struct {
 	asks  map[string]*session // who is to answer, by the child's id
 
 	box       *outbox
+	heard     atomic.Uint64 // lines of the child
+	silence   silence       // guarded by mu
 	queued    atomic.Int64
 	pace      pace
 	junk      int
@@ -95,7 +97,7 @@ func (c *conn) write() {
 	select {
 	case <-c.proc.Done():
 	case <-time.After(endGrace):
-		c.stop()
+		c.stopFor(sandbox.Deaf, "it closed its input")
 	}
 }
 
@@ -142,6 +144,7 @@ func (c *conn) add(k *call) error {
 	}
 	c.next++
 	k.id, k.queued = c.next, &c.queued
+	k.began, k.heard = time.Now(), c.heard.Load()
 	c.calls[k.id] = k
 	return nil
 }
@@ -224,9 +227,10 @@ func (c *conn) read() {
 		if err != nil {
 			break
 		}
+		c.heard.Add(1)
 		if !c.take(line, &env) {
 			c.program.host.opts.Log.Warn("a stdio server writes what is no MCP, so it was ended", "server", c.program.server.Slug)
-			c.stop()
+			c.stopFor(sandbox.Foreign, "it wrote too much that is no MCP")
 			break
 		}
 	}
@@ -244,9 +248,14 @@ func (c *conn) read() {
 	close(c.over)
 }
 
-// stop ends the process at once where it cannot be asked.
+// stop ends the process.
 func (c *conn) stop() {
 	c.proc.Stop(c.program.host.ctx)
+}
+
+// stopFor ends it for a fault of its own, which is counted like a crash.
+func (c *conn) stopFor(why sandbox.Reason, detail string) {
+	c.proc.StopFor(c.program.host.ctx, why, detail)
 }
 
 // take acts on one line; false when there was too much that is no message.

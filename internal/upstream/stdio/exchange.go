@@ -160,9 +160,11 @@ func (x *exchange) await(c *conn, k *call) (*reply, error) {
 			}
 		case <-late:
 			c.abandon(k, "the request took too long")
+			c.unanswered(k)
 			return nil, context.DeadlineExceeded
 		case <-x.ctx.Done():
 			c.abandon(k, "the client does not wait any more")
+			c.unanswered(k)
 			return nil, x.ctx.Err()
 		}
 	}

@@ -30,7 +30,7 @@ type Options struct {
 
 	Idle         time.Duration // 10 minutes: then an unused child is stopped
 	Reading      time.Duration // 30 seconds: a child that reads nothing for as long is ended
-	Probe        time.Duration // 5 seconds: for an answer to server/discover
+	Probe        time.Duration // 5 seconds: for an answer to server/discover, and for a sign of life
 	StartTime    time.Duration // 60 seconds: the queue, the walls and the handshake together
 	Starts       int           // 4 at once
 	Queue        int           // 256 that wait
@@ -335,7 +335,7 @@ func (h *Host) Sweep() {
 	for _, p := range h.all() {
 		if c := p.running(); c != nil && c.stuck(h.opts.Reading) {
 			h.opts.Log.Warn("a stdio server does not read its input, so it was ended", "server", p.server.Slug)
-			h.spawn(c.stop)
+			h.spawn(func() { c.stopFor(sandbox.Deaf, "it did not read its input") })
 		}
 		h.spawn(func() { p.sleep(h.ctx, h.opts.Idle) })
 		if p.expire(now, unusedTime) {

@@ -100,8 +100,7 @@ func (c *conn) greet(ctx context.Context, probe bool) (*facts, error) {
 }
 
 func (c *conn) discover(ctx context.Context) (*facts, error) {
-	params := []byte(`{"_meta":{"` + mcp.MetaProtocolVersion + `":"` + string(mcp.LatestModern) + `","` + mcp.MetaClientCapabilities + `":{},"` + mcp.MetaClientInfo + `":`)
-	r, err := c.ask(ctx, mcp.MethodDiscover, append(c.clientInfo(params), "}}"...))
+	r, err := c.ask(ctx, mcp.MethodDiscover, c.alone())
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +140,12 @@ func (c *conn) initialize(ctx context.Context) (*facts, error) {
 		return nil, err
 	}
 	return &facts{mcp.Legacy, revision, r.result.Of(r.line)}, nil
+}
+
+// alone is the params of a request of ours that stands alone (modern).
+func (c *conn) alone() []byte {
+	params := []byte(`{"_meta":{"` + mcp.MetaProtocolVersion + `":"` + string(mcp.LatestModern) + `","` + mcp.MetaClientCapabilities + `":{},"` + mcp.MetaClientInfo + `":`)
+	return append(c.clientInfo(params), "}}"...)
 }
 
 func (c *conn) clientInfo(dst []byte) []byte {

@@ -67,7 +67,7 @@ func (h *Host) Try(ctx context.Context, spec sandbox.Spec, era catalog.Era) (*Tr
 func (c *conn) tools(ctx context.Context) ([]string, error) {
 	params := []byte(`{}`)
 	if c.facts.Load().era == mcp.Modern {
-		params = append(c.clientInfo([]byte(`{"_meta":{"`+mcp.MetaProtocolVersion+`":"`+string(mcp.LatestModern)+`","`+mcp.MetaClientCapabilities+`":{},"`+mcp.MetaClientInfo+`":`)), "}}"...)
+		params = c.alone()
 	}
 	r, err := c.ask(ctx, mcp.MethodToolsList, params)
 	if err != nil {
