@@ -149,7 +149,7 @@ func (a *App) doors(context.Context) (err error) {
 func (a *App) serverConfig() server.Config {
 	s := a.Settings
 	c := server.Config{Listen: s.Listen, Internal: s.InternalListen, Hosts: s.AllowHosts, Origins: s.AllowOrigins,
-		MaxConnections: s.MaxConnections, Drain: s.DrainFor, Log: a.Log, Registry: a.Registry, Ready: a.isReady}
+		MaxConnections: s.MaxConnections, Drain: s.DrainFor, Log: a.Log, Registry: a.Registry, Ready: a.isReady, Remark: a.Programs.Summary}
 	if s.FastLane == "on" {
 		c.FastLane = []string{"/mcp"}
 	}

@@ -39,6 +39,7 @@ type Config struct {
 	Log      *slog.Logger
 	Registry *prometheus.Registry
 	Ready    func(context.Context) error // nil error: ready
+	Remark   func() string               // a line that /readyz adds for whoever reads it; it changes no status
 }
 
 // Route mounts a handler at a path and everything below it. The longest prefix

@@ -128,8 +128,8 @@ func (s *Server) shutdown(ctx context.Context, servers []stopper) error {
 	return errors.Join(errs...)
 }
 
-// health answers the probes. Their text is fixed; why it is not ready is in
-// the log.
+// health answers the probes. Their text says nothing of what is wrong: why it is
+// not ready is in the log.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -143,7 +143,11 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("not ready\n"))
 		return
 	}
-	_, _ = w.Write([]byte("ok\n"))
+	text := "ok\n"
+	if r.URL.Path == "/readyz" && s.cfg.Remark != nil {
+		text += s.cfg.Remark() + "\n"
+	}
+	_, _ = w.Write([]byte(text))
 }
 
 func (s *Server) ready(ctx context.Context) bool {

@@ -259,6 +259,13 @@ func TestHealth(t *testing.T) {
 	if w := ask(s, "GET", "/readyz"); w.Code != 200 {
 		t.Errorf("readyz %d", w.Code)
 	}
+	s, _ = newServer(t, server.Config{Remark: func() string { return "stdio: off" }})
+	if w := ask(s, "GET", "/readyz"); w.Code != 200 || w.Body.String() != "ok\nstdio: off\n" {
+		t.Errorf("readyz with a remark %d %q", w.Code, w.Body)
+	}
+	if w := ask(s, "GET", "/healthz"); w.Body.String() != "ok\n" {
+		t.Errorf("healthz with a remark %q", w.Body)
+	}
 	if w := ask(s, "POST", "/readyz"); w.Code != 405 || w.Header().Get("Allow") == "" {
 		t.Errorf("POST %d", w.Code)
 	}

@@ -279,10 +279,17 @@ func TestBounds(t *testing.T) {
 func TestRequiredLevel(t *testing.T) {
 	h := newHouse(t)
 	weak := testkit.Must(sandbox.NewLauncher(sandbox.Config{Executable: "/bin/true", Log: slog.New(slog.DiscardHandler), Now: time.Now}))(t) // attests nothing
+	if got := h.host.Summary(); got != "stdio: on, with the walls of level full" {
+		t.Errorf("%q", got)
+	}
+	if got := stdio.NewHost(stdio.Options{Launcher: weak}).Summary(); !strings.Contains(got, "once the walls are tried") {
+		t.Errorf("%q", got)
+	}
 	for _, c := range []struct {
-		level sandbox.Level
-		ok    bool
-	}{{sandbox.Full, false}, {sandbox.Basic, false}, {sandbox.None, true}} {
+		level   sandbox.Level
+		ok      bool
+		summary string
+	}{{sandbox.Full, false, "stdio: off, without start "}, {sandbox.Basic, false, "stdio: off, without start "}, {sandbox.None, true, "stdio: on, without walls"}} {
 		t.Run("required "+c.level.String()+" on a host without walls", func(t *testing.T) {
 			host := stdio.NewHost(stdio.Options{Launcher: weak, Level: c.level, Spec: h.spec})
 			defer host.Close(t.Context())
@@ -294,6 +301,9 @@ func TestRequiredLevel(t *testing.T) {
 				testkit.Fault(t, host.Ready(t.Context()), "sandbox.level")
 			} else if err != nil || host.Ready(t.Context()) != nil {
 				t.Errorf("%v", err)
+			}
+			if got := host.Summary(); !strings.HasPrefix(got, c.summary) {
+				t.Errorf("%q", got)
 			}
 			if n := len(weak.Running()); !c.ok && n != 0 {
 				t.Errorf("%d processes", n)

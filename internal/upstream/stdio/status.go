@@ -1,6 +1,7 @@
 package stdio
 
 import (
+	"strings"
 	"time"
 
 	"headgate/internal/fault"
@@ -135,6 +136,25 @@ func (h *Host) Stats() (s Stats) {
 		s.Off = report.Check(h.opts.Level) != nil
 	}
 	return s
+}
+
+// Summary says in a line whether programs may be started on this host and which
+// walls are missing. It tries nothing, and names no more of the host than that.
+func (h *Host) Summary() string {
+	report, known := h.opts.Launcher.Known()
+	switch {
+	case h.opts.Level == sandbox.None:
+		return "stdio: on, without walls, as sandbox-level says"
+	case !known:
+		return "stdio: on once the walls are tried, with the first program"
+	case report.Check(h.opts.Level) == nil:
+		return "stdio: on, with the walls of level " + report.Level.String()
+	}
+	var missing []string
+	for _, w := range report.Down() {
+		missing = append(missing, w.Name)
+	}
+	return "stdio: off, without " + strings.Join(missing, ", ") + " (headgate sandbox check says why)"
 }
 
 // PIDs returns the process ids of the inits of a server's children.
