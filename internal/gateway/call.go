@@ -62,6 +62,10 @@ func (g *Gateway) call(x *exchange) {
 			x.fail(errUnasked.With(requiredCapabilities, json.RawMessage(missing)))
 			return
 		}
+		body = x.signs(a, server)
+	}
+	if a.Envelope.ErrorCode == mcp.CodeElicitationRequired {
+		body = x.signs(a, server)
 	}
 	x.to.answer(x.status(a), body)
 }

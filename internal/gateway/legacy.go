@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"headgate/internal/access"
 	"headgate/internal/catalog"
 	"headgate/internal/gateway/eras"
 	"headgate/internal/gateway/notes"
@@ -208,7 +207,7 @@ func (x *exchange) question(message []byte, e *mcp.Envelope) error {
 	if x.s == nil {
 		return nil // a modern client has no way to answer a request
 	}
-	out, err := x.g.ask(x.s, x.ep.by, question{server: x.asking, during: x}, message, e)
+	out, err := x.g.ask(x.s, x.ep, question{server: x.asking, during: x}, message, e)
 	if out == nil || err != nil {
 		return err
 	}
@@ -223,10 +222,10 @@ func (x *exchange) question(message []byte, e *mcp.Envelope) error {
 
 // ask makes a server's request one of this session. What the client has not
 // offered to answer it is not asked: the server is told so at once.
-func (g *Gateway) ask(s *session, by *access.Principal, q question, message []byte, e *mcp.Envelope) ([]byte, error) {
+func (g *Gateway) ask(s *session, ep endpoint, q question, message []byte, e *mcp.Envelope) ([]byte, error) {
 	q.id, q.token = e.ID.Of(message), e.ProgressToken.Of(message)
 	if !eras.Offers(s.client.Capabilities, e.Method, e.Params.Of(message)) {
-		r := upstream.Request{Server: q.server, By: by, Revision: s.revision, Affinity: s.affinity, Client: s.self()}
+		r := upstream.Request{Server: q.server, By: ep.by, Revision: s.revision, Affinity: s.affinity, Client: s.self()}
 		no := mcp.AppendError(nil, slices.Clone(q.id), mcp.CodeMethodNotFound, "The client does not support this.", nil)
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), errandTime)
@@ -239,7 +238,11 @@ func (g *Gateway) ask(s *session, by *access.Principal, q question, message []by
 	if err != nil {
 		return nil, err
 	}
-	return mcp.Splice(nil, message, mcp.Edit{Span: e.ID, With: ours}), nil
+	edits := []mcp.Edit{{Span: e.ID, With: ours}}
+	if ep.server == nil {
+		edits = signed(edits, message, mcp.Root(message), q.server)
+	}
+	return mcp.Splice(nil, message, ordered(edits)...), nil
 }
 
 // withdrawal is a server's cancellation of its own request, under the id that

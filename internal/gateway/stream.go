@@ -257,7 +257,7 @@ func (st *stream) hear(key watchKey, w *watch, message []byte, e *mcp.Envelope) 
 		return // another client's
 	}
 	if e.Method == mcp.NotifyTasks {
-		news := st.filter.taskNews(w.server, message, e)
+		news := st.filter.taskNews(w.server, message, e, st.ep.server == nil)
 		var env mcp.Envelope
 		if news != nil && mcp.ScanReply(news, &env, mcp.Limits{}) == nil {
 			st.pass(news, &env)
@@ -266,7 +266,7 @@ func (st *stream) hear(key watchKey, w *watch, message []byte, e *mcp.Envelope) 
 	}
 	switch {
 	case e.Kind == mcp.Request && st.session != nil:
-		if ours, err := st.g.ask(st.session, st.ep.by, question{server: w.server}, message, e); ours != nil && err == nil {
+		if ours, err := st.g.ask(st.session, st.ep, question{server: w.server}, message, e); ours != nil && err == nil {
 			st.push(ours)
 		}
 	case e.Kind == mcp.Request:

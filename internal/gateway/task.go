@@ -61,12 +61,15 @@ func (g *Gateway) task(x *exchange) {
 		return
 	}
 	defer a.Release()
-	body := a.Body
-	if v, ok := mcp.Get(body, a.Envelope.Result, "taskId"); ok { // the client's own word for it
-		x.out = mcp.Splice(x.out[:0], body, mcp.Edit{Span: v, With: x.e.TaskID.Of(x.body)})
-		body = x.out
+	var edits []mcp.Edit
+	if v, ok := mcp.Get(a.Body, a.Envelope.Result, "taskId"); ok { // the client's own word for it
+		edits = append(edits, mcp.Edit{Span: v, With: x.e.TaskID.Of(x.body)})
 	}
-	x.to.answer(x.status(a), body)
+	if x.ep.server == nil {
+		edits = signedRequests(edits, a.Body, a.Envelope.Result, server)
+	}
+	x.out = mcp.Splice(x.out[:0], a.Body, ordered(edits)...)
+	x.to.answer(x.status(a), x.out)
 }
 
 // taskTarget opens the handle of the task that a message is about.
@@ -148,14 +151,18 @@ type taskTopic struct {
 
 // taskNews returns a server's notification about a task as its subscriber knows
 // it; nil for others' tasks.
-func (f *filter) taskNews(server *catalog.Server, message []byte, e *mcp.Envelope) []byte {
+func (f *filter) taskNews(server *catalog.Server, message []byte, e *mcp.Envelope, merged bool) []byte {
 	if f == nil || e.Method != mcp.NotifyTasks {
 		return nil
 	}
 	id, _ := mcp.String(message, e.TaskID)
 	for _, t := range f.tasks {
 		if t.server.Key() == server.Key() && t.id == id {
-			return mcp.Splice(nil, message, mcp.Edit{Span: e.TaskID, With: t.handle})
+			edits := []mcp.Edit{{Span: e.TaskID, With: t.handle}}
+			if merged {
+				edits = signedRequests(edits, message, e.Params, server)
+			}
+			return mcp.Splice(nil, message, ordered(edits)...)
 		}
 	}
 	return nil
