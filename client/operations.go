@@ -1801,8 +1801,8 @@ func (c *Client) CheckURLOAuth(ctx context.Context, body CheckURLBody, options .
 // DoctorServer: Examine a server.
 //
 // POST /v1/mcp/servers/{serverId}/doctor; permission diagnose, scope mcp:read.
-func (c *Client) DoctorServer(ctx context.Context, serverID string, options ...RequestOption) (*ReportData, *Meta, error) {
-	r := call{method: "POST", path: "/v1/mcp/servers/" + part(serverID) + "/doctor", options: options}
+func (c *Client) DoctorServer(ctx context.Context, serverID string, body DoctorServerBody, options ...RequestOption) (*ReportData, *Meta, error) {
+	r := call{method: "POST", path: "/v1/mcp/servers/" + part(serverID) + "/doctor", options: options, body: body}
 	return unwrap[ReportData, Meta](ctx, c, r)
 }
 

@@ -415,10 +415,23 @@ type Difference struct {
 	Other          int64  `json:"other"` // What the log or the account says.
 }
 
+// DoctorCall is part of DoctorURL.
+type DoctorCall struct {
+	Parameters json.RawMessage `json:"parameters,omitempty"` // The tool's arguments.
+	ToolName   string          `json:"toolName"`
+}
+
+// DoctorServerBody is part of DoctorServer.
+type DoctorServerBody struct {
+	Register *bool `json:"register,omitempty"` // Also try to register a client with the authorization server, which takes the right to register servers. It is taken back where the server allows that; else the report names it.
+}
+
 // DoctorURLBody is part of DoctorURL.
 type DoctorURLBody struct {
-	Headers map[string]string `json:"headers,omitempty"` // Sent along and not kept.
-	URL     string            `json:"url"`
+	Call     *DoctorCall       `json:"call,omitempty"`
+	Headers  map[string]string `json:"headers,omitempty"`  // Sent along and not kept.
+	Register *bool             `json:"register,omitempty"` // Also try to register a client with the authorization server. It is taken back where the server allows that; else the report names it.
+	URL      string            `json:"url"`
 }
 
 // Drift is part of GetDrift.

@@ -25,8 +25,11 @@ type format struct {
 type doctorCmd struct {
 	workspaceFlag
 	format
-	Target string   `arg:"" help:"A server, or any URL."`
-	Header []string `short:"H" sep:"none" placeholder:"'NAME: VALUE'" help:"Sent along to a URL. Repeatable."`
+	Target    string   `arg:"" help:"A server, or any URL."`
+	Header    []string `short:"H" sep:"none" placeholder:"'NAME: VALUE'" help:"Sent along to a URL. Repeatable."`
+	Register  bool     `help:"Also try to register a client with the server's authorization server. It is taken back where that allows it; else the report names it."`
+	Call      string   `placeholder:"TOOL" help:"Also call this tool of a URL, once. Without it no tool runs."`
+	Arguments string   `placeholder:"JSON" help:"Its arguments, a JSON object."`
 }
 
 func (doctorCmd) Help() string {
@@ -34,6 +37,7 @@ func (doctorCmd) Help() string {
 
     headgate doctor weather
     headgate doctor https://mcp.example.com/mcp --format junit > doctor.xml
+    headgate doctor https://mcp.example.com/mcp --call add --arguments '{"a":1,"b":2}'
 
 ` + verdictCodes
 }
@@ -46,30 +50,60 @@ func (c *doctorCmd) Run(ctx context.Context, x *env) error {
 	}
 	path, body := "/v1/mcp/doctor", any(nil)
 	if isURL(c.Target) {
-		given, err := headers(c.Header)
-		if err != nil {
-			return err
-		}
-		sent := map[string]string{}
-		for name, value := range given {
-			sent[name] = *value
-		}
-		body = client.DoctorURLBody{URL: c.Target, Headers: sent}
+		body, err = c.ofURL()
 	} else {
-		if len(c.Header) > 0 {
-			return invalid("--header goes with a URL; %s has headers of its own (headgate server update)", c.Target)
-		}
-		s, err := c.target(ctx, api, c.Target)
-		if err != nil {
-			return err
-		}
-		path = "/v1/mcp/servers/" + url.PathEscape(s.ID) + "/doctor"
+		path, body, err = c.ofServer(ctx, api)
+	}
+	if err != nil {
+		return err
 	}
 	r, err := askReport(ctx, api, http.MethodPost, path, body)
 	if err != nil {
 		return err
 	}
 	return x.showReport(r, c.Format)
+}
+
+// ofURL is what a diagnosis of a URL is asked with.
+func (c *doctorCmd) ofURL() (any, error) {
+	given, err := headers(c.Header)
+	if err != nil {
+		return nil, err
+	}
+	sent := map[string]string{}
+	for name, value := range given {
+		sent[name] = *value
+	}
+	body := client.DoctorURLBody{URL: c.Target, Headers: sent, Register: &c.Register}
+	switch {
+	case c.Call != "":
+		body.Call = &client.DoctorCall{ToolName: c.Call}
+		if c.Arguments != "" {
+			body.Call.Parameters = json.RawMessage(c.Arguments)
+		}
+		var object map[string]json.RawMessage
+		if c.Arguments != "" && json.Unmarshal(body.Call.Parameters, &object) != nil {
+			return nil, invalid("--arguments is no JSON object, such as '{\"a\":1}'")
+		}
+	case c.Arguments != "":
+		return nil, invalid("--arguments goes with --call TOOL")
+	}
+	return body, nil
+}
+
+// ofServer is where a diagnosis of a server is asked for, and with what.
+func (c *doctorCmd) ofServer(ctx context.Context, api *client.Client) (string, any, error) {
+	switch {
+	case len(c.Header) > 0:
+		return "", nil, invalid("--header goes with a URL; %s has headers of its own (headgate server update)", c.Target)
+	case c.Call != "" || c.Arguments != "":
+		return "", nil, invalid("--call goes with a URL; tools of %s are called, and charged, with headgate call", c.Target)
+	}
+	s, err := c.target(ctx, api, c.Target)
+	if err != nil {
+		return "", nil, err
+	}
+	return "/v1/mcp/servers/" + url.PathEscape(s.ID) + "/doctor", client.DoctorServerBody{Register: &c.Register}, nil
 }
 
 func isURL(text string) bool { return strings.Contains(text, "://") }

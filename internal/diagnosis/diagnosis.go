@@ -77,25 +77,40 @@ func New(o Options) *Service {
 
 const maxLocalHeaders = 16
 
-// Examine diagnoses any URL, with the headers the caller gives, and keeps
-// nothing. Who may do that is the caller's business.
-func (s *Service) Examine(ctx context.Context, raw string, headers map[string]string) (*report.Report, error) {
+// Extra is what goes along with the diagnosis of a URL, and what it does beyond
+// looking.
+type Extra struct {
+	Headers map[string]string
+	// Register tries dynamic client registration at the server's authorization
+	// server, which may leave a client behind there.
+	Register bool
+	// Call names a tool to call. A registered server's are metered, and this one
+	// is not.
+	Call *checkup.Call
+}
+
+// Examine diagnoses any URL and keeps nothing; extra may be nil. Who may do that
+// is the caller's business.
+func (s *Service) Examine(ctx context.Context, raw string, extra *Extra) (*report.Report, error) {
 	u, err := s.address(raw)
 	if err != nil {
 		return nil, err
 	}
-	if len(headers) > maxLocalHeaders {
+	if extra == nil {
+		extra = &Extra{}
+	}
+	if len(extra.Headers) > maxLocalHeaders {
 		return nil, ErrLocal
 	}
 	var fields []catalog.Header
-	for name, value := range headers {
+	for name, value := range extra.Headers {
 		if err := netguard.CheckHeader(name, value); err != nil {
 			return nil, err
 		}
 		fields = append(fields, catalog.Header{Name: name, Value: seal.NewValue(value)})
 	}
 	r := report.New(report.Target{URL: report.PublicURL(u.String()), Transport: string(catalog.HTTP)}, s.Now())
-	return r, s.examine(ctx, r, func(ctx context.Context) { s.overNetwork(ctx, r, u.String(), fields, catalog.Auto) })
+	return r, s.examine(ctx, r, func(ctx context.Context) { s.overNetwork(ctx, r, u.String(), fields, catalog.Auto, extra) })
 }
 
 // address reads a URL that somebody gives. One that holds a closed address is
@@ -110,25 +125,36 @@ func (s *Service) address(raw string) (*url.URL, error) {
 
 // Doctor diagnoses a server with the caller's credentials, keeps the report
 // and returns it. What is wrong is in the report; an error means that there
-// was no diagnosis.
-func (s *Service) Doctor(ctx context.Context, by *access.Principal, server *catalog.Server) (*report.Report, error) {
+// was no diagnosis. With register it also tries dynamic client registration,
+// which takes the right to register servers.
+func (s *Service) Doctor(ctx context.Context, by *access.Principal, server *catalog.Server, register bool) (*report.Report, error) {
 	if err := access.Require(by, access.Diagnose); err != nil {
 		return nil, err
 	}
-	r, err := s.doctor(ctx, by, server)
+	if register {
+		if err := access.Require(by, access.ServicesAdmin); err != nil {
+			return nil, err
+		}
+	}
+	r, err := s.doctor(ctx, by, server, register)
 	if err != nil {
 		return nil, err
 	}
 	return r, s.save(ctx, by, r, false)
 }
 
-// DoctorURL is Examine for a principal who may register servers, and keeps the
-// report.
-func (s *Service) DoctorURL(ctx context.Context, by *access.Principal, raw string, headers map[string]string) (*report.Report, error) {
+// DoctorURL is Examine for a principal who may register servers, and call tools
+// where one is to be called. It keeps the report.
+func (s *Service) DoctorURL(ctx context.Context, by *access.Principal, raw string, extra *Extra) (*report.Report, error) {
 	if err := access.Require(by, access.ServicesAdmin); err != nil {
 		return nil, err
 	}
-	r, err := s.Examine(ctx, raw, headers)
+	if extra != nil && extra.Call != nil {
+		if err := access.Require(by, access.Call); err != nil {
+			return nil, err
+		}
+	}
+	r, err := s.Examine(ctx, raw, extra)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +162,7 @@ func (s *Service) DoctorURL(ctx context.Context, by *access.Principal, raw strin
 	return r, s.save(ctx, by, r, false)
 }
 
-func (s *Service) doctor(ctx context.Context, by *access.Principal, server *catalog.Server) (*report.Report, error) {
+func (s *Service) doctor(ctx context.Context, by *access.Principal, server *catalog.Server, register bool) (*report.Report, error) {
 	r := report.New(targetOf(server), s.Now())
 	b, err := s.Binder.Bind(ctx, server, by)
 	if errors.Is(err, catalog.ErrUnconfigured) {
@@ -149,7 +175,7 @@ func (s *Service) doctor(ctx context.Context, by *access.Principal, server *cata
 	}
 	return r, s.examine(ctx, r, func(ctx context.Context) {
 		if server.Transport == catalog.HTTP || server.Transport == catalog.SSE {
-			s.overNetwork(ctx, r, server.URL, b.Headers, server.Era)
+			s.overNetwork(ctx, r, server.URL, b.Headers, server.Era, &Extra{Register: register})
 		} else {
 			checkup.OverHub(ctx, r, s.Hub, by, server)
 		}
@@ -180,8 +206,9 @@ func (s *Service) examine(ctx context.Context, r *report.Report, run func(contex
 	return nil
 }
 
-func (s *Service) overNetwork(ctx context.Context, r *report.Report, url string, fields []catalog.Header, era catalog.Era) {
+func (s *Service) overNetwork(ctx context.Context, r *report.Report, url string, fields []catalog.Header, era catalog.Era, extra *Extra) {
 	client := checkup.Client(s.Guard, s.Timeout)
 	defer client.CloseIdleConnections()
-	checkup.OverNetwork(ctx, r, checkup.Options{URL: url, Headers: fields, Era: era, Slug: r.Target.Slug, Client: client, Dial: s.Guard.DialContext, Resolve: s.Resolve, Now: s.Now, Patience: s.Patience})
+	checkup.OverNetwork(ctx, r, checkup.Options{URL: url, Headers: fields, Era: era, Slug: r.Target.Slug, Client: client, Dial: s.Guard.DialContext, Resolve: s.Resolve, Now: s.Now, Patience: s.Patience,
+		Register: extra.Register, Call: extra.Call})
 }

@@ -370,7 +370,7 @@ func TestDoctorRights(t *testing.T) {
 	s := newScript(t)
 	server := w.register("s", s.URL, nil)
 	before := s.Count("initialize")
-	_, err := w.Doctor(t.Context(), &viewer, server)
+	_, err := w.Doctor(t.Context(), &viewer, server, false)
 	testkit.Fault(t, err, "access.denied")
 	_, err = w.DoctorURL(t.Context(), &viewer, s.URL, nil)
 	testkit.Fault(t, err, "access.denied")
@@ -382,7 +382,7 @@ func TestDoctorRights(t *testing.T) {
 			t.Errorf("%s was accepted", url)
 		}
 	}
-	_, err = w.DoctorURL(t.Context(), w.by, s.URL, map[string]string{"Host": "x"})
+	_, err = w.DoctorURL(t.Context(), w.by, s.URL, &diagnosis.Extra{Headers: map[string]string{"Host": "x"}})
 	testkit.Fault(t, err, "netguard.bad_header")
 }
 

@@ -228,7 +228,7 @@ func TestScheduleRuns(t *testing.T) {
 	})
 	t.Run("what else fails is an error", func(t *testing.T) {
 		w := newWorld(t, testkit.SQLite(t), func(o *diagnosis.Options) { o.Binder = broken{} })
-		if _, err := w.Doctor(t.Context(), w.by, w.register("b", newScript(t).URL, nil)); !errors.Is(err, errBroken) {
+		if _, err := w.Doctor(t.Context(), w.by, w.register("b", newScript(t).URL, nil), false); !errors.Is(err, errBroken) {
 			t.Errorf("got %v", err)
 		}
 	})

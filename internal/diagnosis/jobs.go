@@ -105,7 +105,7 @@ func (s *Service) scheduled(ctx context.Context, run Run) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.doctor(ctx, as, server)
+	found, err := s.doctor(ctx, as, server, false)
 	if err != nil {
 		return err
 	}

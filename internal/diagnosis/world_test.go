@@ -96,7 +96,7 @@ func (w *world) server(id string) *catalog.Server {
 
 func (w *world) doctor(s *catalog.Server) *report.Report {
 	w.t.Helper()
-	return testkit.Must(w.Doctor(w.t.Context(), w.by, s))(w.t)
+	return testkit.Must(w.Doctor(w.t.Context(), w.by, s, false))(w.t)
 }
 
 // The script server, under the names these tests use.

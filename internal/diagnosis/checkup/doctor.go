@@ -31,6 +31,7 @@ type Options struct {
 	Now      func() time.Time
 	Patience time.Duration // with one exchange
 	Register bool          // try dynamic client registration
+	Call     *Call         // a tool to call; nil calls none
 }
 
 // OverNetwork examines a server at a URL and fills the report in.
@@ -75,6 +76,7 @@ func (d *doctor) run(ctx context.Context) {
 	if r.Connection.Status == report.Connected {
 		d.inventory(ctx)
 		d.surface()
+		d.callTool(ctx)
 		d.protocol(ctx, p)
 		d.line.leave(ctx)
 	}

@@ -52,12 +52,23 @@ func (l *line) anonymous() *line {
 type odd struct {
 	logs bool     // log messages, though no request named a level
 	asks []string // methods of requests to a client that declared nothing
+
+	told                       bool // progress was
+	progress                   float64
+	strangeProgress, backwards bool // of another request; not rising
 }
 
 // note takes a message in that came before an answer.
-func (o *odd) note(era mcp.Era, e *mcp.Envelope) {
+func (o *odd) note(era mcp.Era, b []byte, e *mcp.Envelope) {
 	switch {
 	case o == nil:
+	case e.Kind == mcp.Notification && e.Method == mcp.NotifyProgress:
+		token, _ := mcp.Get(b, e.Params, "progressToken")
+		value, _ := mcp.Get(b, e.Params, "progress")
+		n, err := strconv.ParseFloat(string(value.Of(b)), 64)
+		o.strangeProgress = o.strangeProgress || !mcp.Equal(b, token, progressToken)
+		o.backwards = o.backwards || err != nil || o.told && n <= o.progress
+		o.progress, o.told = n, true
 	case e.Kind == mcp.Notification && e.Method == mcp.NotifyMessage:
 		o.logs = o.logs || era == mcp.Modern // a session may have a level of its own
 	case e.Kind == mcp.Request && e.Method != mcp.MethodPing && !slices.Contains(o.asks, e.Method) && len(o.asks) < 8:
@@ -187,7 +198,7 @@ func (l *line) do(ctx context.Context, method string, body, id []byte, h http.He
 	}
 	defer resp.Body.Close()
 	a.status, a.header, a.tls, a.proto = resp.StatusCode, resp.Header, resp.TLS, resp.Proto
-	err = a.read(resp.Body, id, start, func() { l.odd.note(l.era, &a.env) })
+	err = a.read(resp.Body, id, start, func() { l.odd.note(l.era, a.body, &a.env) })
 	a.took = time.Since(start)
 	return a, err
 }

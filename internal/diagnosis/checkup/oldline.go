@@ -120,7 +120,7 @@ func (o *oldLine) send(ctx context.Context, body, id []byte) (*answer, error) {
 				a.took, a.firstEvent = time.Since(start), time.Since(start)
 				return a, nil
 			}
-			o.line.odd.note(mcp.Legacy, &a.env)
+			o.line.odd.note(mcp.Legacy, a.body, &a.env)
 			a.env = mcp.Envelope{}
 		case <-o.ended:
 			return a, io.ErrUnexpectedEOF

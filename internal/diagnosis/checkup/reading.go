@@ -62,7 +62,7 @@ func (d *doctor) missingCapability(a *answer, about string) {
 		if names == 0 {
 			d.breach("required-capabilities", report.SevWarning, "The refusal for a missing capability does not say which one is missing.", "A client cannot ask again with it.", "Send data.requiredCapabilities with error -32021, in the form of a client's capabilities.", about)
 		}
-		if a.status != http.StatusBadRequest {
+		if a.status != http.StatusBadRequest && a.kind != "sse" { // a stream's status is sent before
 			d.breach("capability-status", report.SevInfo, fmt.Sprintf("The refusal for a missing capability has HTTP status %d instead of 400.", a.status), "Proxies see success.", "Send 400 with error -32021.", about)
 		}
 	}

@@ -65,7 +65,7 @@ func (a *api) doctor(ctx context.Context, in *InServer) (*report.Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	return a.Diagnosis.Doctor(ctx, rest.Principal(ctx), s)
+	return a.Diagnosis.Doctor(ctx, rest.Principal(ctx), s, false)
 }
 
 func (a *api) checkOAuth(ctx context.Context, in *InServer) (*oauthCheck, error) {

@@ -2,10 +2,12 @@ package diagnostics
 
 import (
 	"context"
+	"encoding/json"
 
 	"headgate/internal/access"
 	"headgate/internal/catalog"
 	"headgate/internal/diagnosis"
+	"headgate/internal/diagnosis/checkup"
 	"headgate/internal/diagnosis/grants"
 	"headgate/internal/diagnosis/report"
 	"headgate/internal/fault"
@@ -35,8 +37,24 @@ type ByReport struct {
 type doctorURL struct{ Body doctorURLBody }
 
 type doctorURLBody struct {
-	URL     string            `json:"url" minLength:"1" maxLength:"2048"`
-	Headers map[string]string `json:"headers,omitempty" maxProperties:"16" doc:"Sent along and not kept."`
+	URL      string            `json:"url" minLength:"1" maxLength:"2048"`
+	Headers  map[string]string `json:"headers,omitempty" maxProperties:"16" doc:"Sent along and not kept."`
+	Register bool              `json:"register,omitempty" doc:"Also try to register a client with the authorization server. It is taken back where the server allows that; else the report names it."`
+	Call     *doctorCall       `json:"call,omitempty" doc:"A tool to call, once, as a client that can do nothing else."`
+}
+
+type doctorCall struct {
+	ToolName   string      `json:"toolName" minLength:"1" maxLength:"256"`
+	Parameters rest.Object `json:"parameters,omitempty" doc:"The tool's arguments."`
+}
+
+type doctorServer struct {
+	ByServer
+	Body doctorServerBody
+}
+
+type doctorServerBody struct {
+	Register bool `json:"register,omitempty" doc:"Also try to register a client with the authorization server, which takes the right to register servers. It is taken back where the server allows that; else the report names it."`
 }
 
 type checkURL struct{ Body checkURLBody }
@@ -197,7 +215,11 @@ func scheduleOf(s diagnosis.Schedule) diagnosisSchedule {
 }
 
 func (a *platformAPI) doctorURL(ctx context.Context, in *doctorURL) (*rest.OK[reportData, rest.Meta], error) {
-	r, err := a.Diagnosis.DoctorURL(ctx, rest.Principal(ctx), in.Body.URL, in.Body.Headers)
+	extra := diagnosis.Extra{Headers: in.Body.Headers, Register: in.Body.Register}
+	if c := in.Body.Call; c != nil {
+		extra.Call = &checkup.Call{Tool: c.ToolName, Arguments: json.RawMessage(c.Parameters)}
+	}
+	r, err := a.Diagnosis.DoctorURL(ctx, rest.Principal(ctx), in.Body.URL, &extra)
 	return shown(inReport, r, err)
 }
 
@@ -206,12 +228,12 @@ func (a *platformAPI) checkURL(ctx context.Context, in *checkURL) (*rest.OK[oaut
 	return shown(inOAuth, o, err)
 }
 
-func (a *platformAPI) doctor(ctx context.Context, in *ByServer) (*rest.OK[reportData, rest.Meta], error) {
-	by, s, err := a.server(ctx, *in)
+func (a *platformAPI) doctor(ctx context.Context, in *doctorServer) (*rest.OK[reportData, rest.Meta], error) {
+	by, s, err := a.server(ctx, in.ByServer)
 	if err != nil {
 		return nil, err
 	}
-	r, err := a.Diagnosis.Doctor(ctx, by, s)
+	r, err := a.Diagnosis.Doctor(ctx, by, s, in.Body.Register)
 	return shown(inReport, r, err)
 }
 

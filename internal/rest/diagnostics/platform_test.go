@@ -62,6 +62,35 @@ func TestPlatform(t *testing.T) {
 	})
 }
 
+// What goes beyond looking takes a right of its own.
+func TestDoctorBeyondLooking(t *testing.T) {
+	h := onSQLite(t)
+	upstream := scripted(t, map[string]string{"initialize": `{"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"h","version":"1"}}}`,
+		"tools/list": `{"result":{"tools":[{"name":"one","inputSchema":{"type":"object"}}]}}`, "tools/call": `{"result":{"content":[]}}`})
+	server := "/v1/mcp/servers/" + h.register("s", upstream) + "/doctor"
+	further := func(a *answer, id string) any {
+		for _, c := range a.inner("report", "furtherChecks").([]any) {
+			if c := c.(map[string]any); c["id"] == id {
+				return c["status"]
+			}
+		}
+		return nil
+	}
+	call := map[string]any{"url": upstream, "call": map[string]any{"toolName": "one", "parameters": map[string]any{"a": 1}}}
+	testkit.Equal(t, further(h.as(h.owner.Token, "POST", "/v1/mcp/doctor", call).want(200), "call"), any("ok"))
+	testkit.Equal(t, further(h.as(h.owner.Token, "POST", server, map[string]any{"register": true}).want(200), "registration"), any("skipped"))
+	plain := h.as(h.owner.Token, "POST", server, nil).want(200)
+	testkit.Equal(t, []any{further(plain, "call"), further(plain, "registration")}, []any{nil, nil})
+	h.as(h.owner.Token, "POST", server, map[string]any{"call": map[string]any{"toolName": "one"}}).want(400) // calls of a registered server are metered
+
+	_, reads := h.Key(h.owner.Organization, access.PersonalKey, h.owner.ID, access.MCPRead)
+	h.as(reads, "POST", server, nil).want(200)
+	h.as(reads, "POST", server, map[string]any{"register": true}).want(403)
+	_, administers := h.Key(h.owner.Organization, access.PersonalKey, h.owner.ID, access.MCPRead, access.MCPAdmin)
+	h.as(administers, "POST", "/v1/mcp/doctor", map[string]any{"url": upstream}).want(200)
+	h.as(administers, "POST", "/v1/mcp/doctor", call).want(403)
+}
+
 // A schedule's run uses its author's tokens while the author may diagnose.
 func TestScheduleUsesItsAuthorsTokens(t *testing.T) {
 	h := onSQLite(t)

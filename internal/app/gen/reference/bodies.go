@@ -11,6 +11,7 @@ var bodies = map[string]string{
 	"updateService":         `{"description":"Forecasts by the minute"}`,
 	"configureService":      `{"config":{}}`,
 	"setPrices":             `{"price":2,"tools":{"echo":5}}`,
+	"doctorServer":          `{}`,
 	"createServer":          `{"slug":"crm","url":"https://crm.example.com/mcp","headers":{"Authorization":"Bearer SECRET"}}`,
 	"updateServer":          `{"timeoutMs":30000}`,
 	"executeTool":           `{"serviceId":"svc_01k00000000000000000000000","toolName":"echo","parameters":{"text":"hello"}}`,
