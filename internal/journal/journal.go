@@ -37,6 +37,7 @@ type Journal struct {
 	size    int64
 	files   [2]*os.File
 	last    [2]uint64 // newest frame in each file
+	plain   [2]int64  // up to where each file's blocks have been written since Open
 	current int
 	at      int64
 	buf     []byte
@@ -162,8 +163,11 @@ func (j *Journal) Append(payload []byte) (uint64, error) {
 			return 0, err
 		}
 	}
-	j.encode(number, payload, total)
-	_, err := j.files[j.current].WriteAt(j.buf, j.at)
+	err := j.clear(j.at + total)
+	if err == nil {
+		j.encode(number, payload, total)
+		_, err = j.files[j.current].WriteAt(j.buf, j.at)
+	}
 	if err == nil {
 		err = datasync(j.files[j.current])
 	}
@@ -177,6 +181,27 @@ func (j *Journal) Append(payload []byte) (uint64, error) {
 	j.last[j.current] = number
 	j.next = number + 1
 	return number, nil
+}
+
+// ahead is how much is cleared at a time.
+const ahead = 1 << 20
+
+// clear writes zeros ahead of the frames, at least to the given place. Blocks
+// that a file system has set aside but never written are marked so, and the
+// first write to each changes the mark: a sync then has the file system's own
+// journal to write as well, and takes several times as long. What is
+// cleared belongs to frames of an earlier turn, all of them applied.
+func (j *Journal) clear(to int64) error {
+	from := j.plain[j.current]
+	if to <= from {
+		return nil
+	}
+	end := min(max(to, from+ahead), j.size)
+	if _, err := j.files[j.current].WriteAt(make([]byte, end-from), from); err != nil {
+		return err
+	}
+	j.plain[j.current] = end
+	return nil
 }
 
 // turn goes on with the other file, if everything in it has been applied.
