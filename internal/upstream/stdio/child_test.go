@@ -4,6 +4,7 @@ package stdio_test
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -210,6 +211,19 @@ func (s *rawServer) call(m *rawMessage) {
 				text = big
 			}
 			s.line(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%q}}`, text)
+		}
+	case "endless": // a line
+		for range 64 {
+			if _, err := os.Stdout.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil {
+				return
+			}
+		}
+	case "hoard":
+		var kept [][]byte
+		for {
+			kept = append(kept, bytes.Repeat([]byte("x"), 1<<20))
+			time.Sleep(time.Millisecond / 2)
+			_ = kept
 		}
 	case "hush":
 		s.hushed = true
