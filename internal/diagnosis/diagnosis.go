@@ -18,6 +18,14 @@ import (
 	"headgate/internal/upstream"
 )
 
+// What Options leave open.
+const (
+	parallel = 64
+	runTime  = 45 * time.Second
+	patience = 10 * time.Second
+	kept     = 100
+)
+
 // Options are what a Service needs. Examine needs the Guard alone.
 type Options struct {
 	Store    *db.Store
@@ -61,16 +69,16 @@ func New(o Options) *Service {
 		o.Resolve = net.DefaultResolver.LookupNetIP
 	}
 	if o.Parallel <= 0 {
-		o.Parallel = 64
+		o.Parallel = parallel
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = 45 * time.Second
+		o.Timeout = runTime
 	}
 	if o.Patience <= 0 {
-		o.Patience = 10 * time.Second
+		o.Patience = patience
 	}
 	if o.Keep <= 0 {
-		o.Keep = 100
+		o.Keep = kept
 	}
 	return &Service{Options: o, slots: make(chan struct{}, o.Parallel)}
 }

@@ -76,7 +76,7 @@ func TestGuides(t *testing.T) {
 	vars["HEADGATE_KEY"], vars["SESSION"] = w.session, w.session
 	vars["ORGANIZATION_KEY"], vars["PERSONAL_KEY"] = organization.APIKey.Key, personal.APIKey.Key
 	for _, name := range []string{"OLDER_REPORT", "NEWER_REPORT"} {
-		data, _, err := w.api.DoctorServer(w.ctx, w.variables["SERVER_ID"])
+		data, _, err := w.api.DoctorServer(w.ctx, w.variables["SERVER_ID"], client.DoctorServerBody{})
 		w.must(err)
 		vars[name] = data.Report.ID
 	}

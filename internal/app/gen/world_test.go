@@ -69,7 +69,7 @@ func (w *world) fillReports() {
 	w.Helper()
 	var ids []string
 	for range 2 {
-		data, _, err := w.api.DoctorServer(w.ctx, w.variables["SERVER_ID"])
+		data, _, err := w.api.DoctorServer(w.ctx, w.variables["SERVER_ID"], client.DoctorServerBody{})
 		w.must(err)
 		ids = append(ids, data.Report.ID)
 	}

@@ -20,7 +20,10 @@ type Call struct {
 	Arguments json.RawMessage // an object; nil is an empty one
 }
 
-const progressToken = "headgate-doctor"
+const (
+	progressToken = "headgate-doctor"
+	callPatience  = 3 // times that with other exchanges
+)
 
 // callTool calls the tool that was named, as a client that can do nothing else,
 // and judges the answer. Its content is in no report.
@@ -136,8 +139,8 @@ func (d *doctor) toolNamed(name string) (*tool, bool) {
 // progress. It has three times the patience of other exchanges.
 func (d *doctor) runTool(ctx context.Context, t *tool) (*answer, error) {
 	l := d.line
-	l.patience *= 3
-	defer func() { l.patience /= 3 }()
+	l.patience *= callPatience
+	defer func() { l.patience /= callPatience }()
 	arguments := []byte(d.Call.Arguments)
 	if len(arguments) == 0 {
 		arguments = []byte("{}")

@@ -48,7 +48,7 @@ type getPromptBody struct {
 func (a *api) calls() {
 	op := func(path, id, summary, detail string, perm access.Permission) rest.Op {
 		return rest.Op{Method: "POST", Path: oneServer + path, ID: id, Summary: summary, Detail: detail, Tags: []string{"calls"}, Permission: perm,
-			Timeout: doctorTime, Errors: callFaults}
+			Timeout: doctorTime, MaxBody: 4 << 20, Errors: callFaults}
 	}
 	rest.Handle(a.door, op("/tools/call", "callServerTool", "Call a tool", "The MCP result as the server wrote it; also when the tool reports an error (isError).", access.Call), a.callTool)
 	rest.Handle(a.door, op("/prompts/get", "getServerPrompt", "Get a prompt", "The MCP result as the server wrote it.", access.Read), a.getPrompt)
