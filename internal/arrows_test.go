@@ -59,7 +59,7 @@ var arrows = map[string]string{
 	"server/*":         "activity fault id",
 	"app":              "*",
 	"app/*":            "*",
-	"cli":              "app client id fault diagnosis diagnosis/* rest cli/* db settings mcp sandbox",
+	"cli":              "app client id fault diagnosis diagnosis/* rest cli/* db settings mcp netguard sandbox seal upstream/discovery upstream/oauth",
 	"cli/*":            "fault mcp",
 	"settings":         "fault netguard",
 	"testkit":          "db fault testkit/*",

@@ -42,7 +42,7 @@ type commands struct {
 	Whoami   whoamiCmd   `cmd:"" group:"Session" help:"Show who you are."`
 	Password passwordCmd `cmd:"" group:"Session" help:"Change your password."`
 
-	Server  serverCmd  `cmd:"" group:"Tools" help:"MCP servers: add, list, show, test, update, remove, import."`
+	Server  serverCmd  `cmd:"" group:"Tools" help:"MCP servers: add, list, show, test, update, remove, import, authorize."`
 	Service serviceCmd `cmd:"" group:"Tools" help:"The catalog: list, show, configure, unconfigure, price."`
 	Tools   toolsCmd   `cmd:"" group:"Tools" help:"List tools and what they cost."`
 	Call    callCmd    `cmd:"" group:"Tools" help:"Call a tool."`

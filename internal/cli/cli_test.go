@@ -214,30 +214,37 @@ func freeAddress() (string, error) {
 
 // startServer runs a whole Headgate in this process.
 func startServer(e *testscript.Env) error {
+	url, err := serve(e.WorkDir, slog.New(slog.DiscardHandler), e.Defer)
+	e.Setenv("HEADGATE_URL", url)
+	return err
+}
+
+// serve runs a whole Headgate over the store in a directory, until the deferred
+// function is called.
+func serve(dir string, log *slog.Logger, later func(func())) (url string, err error) {
 	address, err := freeAddress()
 	if err != nil {
-		return err
+		return "", err
 	}
 	s, err := settings.Load("", func(string) string { return "" }, map[string]string{
-		"listen": address, "data": filepath.Join(e.WorkDir, "data"), "drain": "1s"})
+		"listen": address, "data": filepath.Join(dir, "data"), "drain": "1s"})
 	if err != nil {
-		return err
+		return "", err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	a, err := app.Open(ctx, s, "v1.2.3", slog.New(slog.NewTextHandler(io.Discard, nil)))
+	a, err := app.Open(ctx, s, "v1.2.3", log)
 	if err != nil {
 		stop()
-		return err
+		return "", err
 	}
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	e.Defer(func() {
+	later(func() {
 		stop()
 		<-done
 		_ = a.Close()
 	})
-	e.Setenv("HEADGATE_URL", "http://"+address)
-	return waitReady("http://" + address + "/readyz")
+	return "http://" + address, waitReady("http://" + address + "/readyz")
 }
 
 func waitReady(url string) error {

@@ -124,6 +124,8 @@ func here(err error) error {
 // next is what to do about a failure where the server cannot know it.
 func (x *env) next(e *client.Error) string {
 	switch {
+	case e.Code == "MCP_SERVICE_OAUTH_REQUIRED":
+		return "\nSign in to it: headgate server authorize NAME" + scopeFlags(e.Details["scope"])
 	case e.Status == 401 && x.getenv("HEADGATE_KEY") != "":
 		return "\nHEADGATE_KEY is what was sent. Set it to a valid key, or unset it and sign in: headgate login"
 	case e.Status == 401:
@@ -159,6 +161,18 @@ func unmet(e *client.Error) string {
 		return "\nWithout --apply this command makes a plan and says its id. Then: --apply --plan ID"
 	}
 	return text + "\nSet each: headgate secret set NAME. Then give this command again."
+}
+
+// scopeFlags are the flags for the scopes that a server asks for. A scope that
+// would mean something to a shell is left out: people copy commands.
+func scopeFlags(v any) (flags string) {
+	scope, _ := v.(string)
+	for _, s := range strings.Fields(scope) {
+		if strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789:._/-") == "" && s[0] != '-' {
+			flags += " --scope " + s
+		}
+	}
+	return flags
 }
 
 // texts are the texts of a list that came as JSON.

@@ -20,6 +20,9 @@ type serverCmd struct {
 	Remove serverRemoveCmd `cmd:"" aliases:"rm" help:"Remove a server."`
 	Logs   serverLogsCmd   `cmd:"" help:"Show what a stdio server wrote to standard error."`
 	Import serverImportCmd `cmd:"" help:"Register the servers of an mcpServers document."`
+
+	Authorize   serverAuthorizeCmd   `cmd:"" help:"Sign in at a server (OAuth), so that your calls carry your token."`
+	Deauthorize serverDeauthorizeCmd `cmd:"" help:"Forget your tokens for a server."`
 }
 
 // workspaceFlag picks where servers are looked for.
@@ -182,7 +185,7 @@ func (serverShowCmd) Help() string { return "Example:\n\n    headgate server sho
 
 // Run shows a server.
 func (c *serverShowCmd) Run(ctx context.Context, x *env) error {
-	_, s, err := c.open(ctx, x, c.Name)
+	api, s, err := c.open(ctx, x, c.Name)
 	if err != nil {
 		return err
 	}
@@ -196,7 +199,7 @@ func (c *serverShowCmd) Run(ctx context.Context, x *env) error {
 			pairs = append(pairs, [2]string{"Last asked", moment(h.CheckedAt)}, [2]string{"Latency", fmt.Sprintf("%d ms", h.LatencyMs)},
 				[2]string{"Why", h.Message}, [2]string{"Next try", momentOr(h.NextTry, "")})
 		}
-		pairs = append(pairs, [2]string{"Since", moment(s.CreatedAt)})
+		pairs = append(pairs, [2]string{"Your sign-in", signIn(ctx, api, s)}, [2]string{"Since", moment(s.CreatedAt)})
 		x.pairs(append(pairs, programs(s.Programs)...)...)
 	})
 }

@@ -183,6 +183,9 @@ func (s *Service) check(server *catalog.Server, t *Tokens) error {
 
 // Get shows what a person has brought for a server, or ErrNone.
 func (s *Service) Get(ctx context.Context, by *access.Principal, server *catalog.Server) (*Grant, error) {
+	if by.User == "" {
+		return nil, ErrNoPerson
+	}
 	g, err := s.read(ctx, s.Store, key{by.Organization, by.User, server.ID})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package oauth
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -165,10 +166,15 @@ func private(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// unreachable keeps the guard's fault; net's own text repeats URLs.
+// unreachable keeps the guard's fault. net's own text repeats the URL, which
+// may hold a key.
 func unreachable(err error) error {
 	if fault.CodeOf(err) != "internal" {
 		return fault.Of(err)
+	}
+	var of *url.Error
+	if errors.As(err, &of) {
+		err = of.Err
 	}
 	return ErrDiscovery.Saying("No connection: the address does not answer. Check it, and try again.").Because(err)
 }
