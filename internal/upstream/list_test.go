@@ -1,7 +1,6 @@
 package upstream_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -98,39 +97,6 @@ func TestLists(t *testing.T) {
 		testkit.Equal(t, names(l), []string{"good", "last"})
 		testkit.Equal(t, l.Skipped, len(bad))
 	})
-	for _, c := range []struct {
-		name string
-		page func(m message, n int) string
-	}{
-		{"a cursor that comes twice", func(message, int) string { return `{"tools":[],"nextCursor":"again"}` }},
-		{"pages without end", func(_ message, n int) string { return fmt.Sprintf(`{"tools":[],"nextCursor":"%d"}`, n) }},
-		{"100,000 tools", func(message, int) string {
-			return `{"tools":[` + strings.Repeat(`{"name":"a"},`, 100_000) + `{"name":"b"}]}`
-		}},
-		{"a cursor of a megabyte", func(message, int) string {
-			return `{"tools":[],"nextCursor":"` + strings.Repeat("c", 1<<20) + `"}`
-		}},
-		{"a cursor that is no text", func(message, int) string { return `{"tools":[],"nextCursor":7}` }},
-		{"no list", func(message, int) string { return `{"tools":{}}` }},
-		{"nothing", func(message, int) string { return `{}` }},
-		{"more bytes than are kept", func(_ message, n int) string {
-			return fmt.Sprintf(`{"tools":[{"name":"t%d","d":"%s"}],"nextCursor":"%d"}`, n, strings.Repeat("d", 900<<10), n)
-		}},
-	} {
-		t.Run(c.name+" is a bounded error", func(t *testing.T) {
-			var n atomic.Int64
-			u := newScript(t).modern("").on("tools/list", func(w http.ResponseWriter, _ *http.Request, m message) bool {
-				respond(w, m.ID, c.page(m, int(n.Add(1))))
-				return true
-			})
-			h, s := newHub(t), serverAt(u.URL)
-			_, err := h.List(t.Context(), s, ann, upstream.Tools)
-			testkit.Fault(t, err, "upstream.list")
-			if strings.Contains(c.name, "twice") {
-				testkit.Equal(t, u.count("tools/list"), 2)
-			}
-		})
-	}
 }
 
 func TestListCache(t *testing.T) {
