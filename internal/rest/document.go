@@ -111,10 +111,10 @@ func (o *operation) raises() []fault.Kind {
 	if o.takesBody || o.rawType != "" {
 		kinds = append(kinds, fault.TooLarge, fault.MediaType)
 	}
-	if strings.Contains(o.Path, "{") {
+	if strings.Contains(o.Path, "{") && !o.Makes {
 		kinds = append(kinds, fault.NotFound)
 	}
-	if o.Idempotent {
+	if o.Idempotent || o.Gate != "" { // a key used before; too many that wait
 		kinds = append(kinds, fault.Conflict)
 	}
 	kinds = append(kinds, o.Errors...)

@@ -206,8 +206,7 @@ func (d *Door) Operations() []Op {
 
 // Refuse answers an error in the door's form.
 func (d *Door) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	f := fault.Of(err)
-	status, body := d.answer(w.Header(), r.Context(), f)
+	status, body := d.answer(w.Header(), r.Context(), faultOf(r.Context(), err))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {

@@ -36,6 +36,7 @@ type Op struct {
 	Errors     []fault.Kind   // what the handler may raise beyond what every operation may
 	Faults     []*fault.Error // likewise, where the door has words of its own for them
 	Idempotent bool           // takes Idempotency-Key
+	Makes      bool           // makes what its path names when it is not there, so it never misses it
 	Gate       string         // what Config.Gate may hold it back for; it then answers 202
 	MaxBody    int64          // bytes; the door's limit when 0
 	Timeout    time.Duration  // the door's when 0; streams have none

@@ -206,18 +206,24 @@ func (d *Door) rescue(w *tracker, r *http.Request) {
 
 // failure readies a handler's error for its way through huma.
 func (d *Door) failure(ctx context.Context, err error) *failure {
-	f := fault.Of(err)
+	f := faultOf(ctx, err)
+	status, _ := d.cfg.Form.Answer(f)
+	return &failure{f, status}
+}
+
+// faultOf returns the fault in an error. Time that ran out and a client that
+// went away are nobody's bug.
+func faultOf(ctx context.Context, err error) *fault.Error {
 	var declared *fault.Error
 	if !errors.As(err, &declared) {
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			f = ErrSlow.Because(err)
+			return ErrSlow.Because(err)
 		case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-			f = errGone.Because(err)
+			return errGone.Because(err)
 		}
 	}
-	status, _ := d.cfg.Form.Answer(f)
-	return &failure{f, status}
+	return fault.Of(err)
 }
 
 // answer is the one place that words a fault: its headers into h, its body in

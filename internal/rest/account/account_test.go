@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -24,12 +26,14 @@ import (
 	"headgate/internal/quota"
 	"headgate/internal/rest"
 	"headgate/internal/rest/account"
+	"headgate/internal/rest/resttest"
 	"headgate/internal/seal"
-	"headgate/internal/server/request"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/world"
 	"headgate/internal/upstream"
 )
+
+func TestMain(m *testing.M) { os.Exit(resttest.Main(m)) }
 
 type house struct {
 	*world.World
@@ -56,8 +60,7 @@ func (h *house) as(token, method, path string, headers ...string) (int, map[stri
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header.Set(name, value)
 	}
-	w := httptest.NewRecorder()
-	h.door.ServeHTTP(w, r.WithContext(request.With(r.Context(), request.Info{ID: id.New("req"), Addr: netip.MustParseAddr("192.0.2.9")})))
+	w := resttest.Serve(h.t, h.door, r)
 	var body map[string]any
 	testkit.Must0(h.t, json.Unmarshal(w.Body.Bytes(), &body))
 	return w.Code, body, w.Body.String()
@@ -293,20 +296,25 @@ func TestEnableAtOnce(t *testing.T) {
 	})
 }
 
+const issuerSecret = "an HS256 secret of more than thirty-two bytes"
+
+// issuer is one of somebody else's, whose tokens outside makes.
+var issuer = identity.Issuer{URL: "https://main.example", Audience: "headgate", Algorithm: "HS256", Secret: seal.NewValue(issuerSecret), TrustEmail: true, Provision: true}
+
+// outside is a token of the issuer with these claims.
+func outside(t *testing.T, claims map[string]any) string {
+	all := map[string]any{"iss": issuer.URL, "aud": issuer.Audience, "sub": "u-1", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
+	maps.Copy(all, claims)
+	part := func(v any) string { return base64.RawURLEncoding.EncodeToString(testkit.Must(json.Marshal(v))(t)) }
+	signed := part(map[string]any{"alg": "HS256", "typ": "JWT"}) + "." + part(all)
+	mac := hmac.New(sha256.New, []byte(issuerSecret))
+	mac.Write([]byte(signed))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
 func TestExternalIssuer(t *testing.T) {
-	const secret = "an HS256 secret of more than thirty-two bytes"
-	h := newHouse(t, testkit.SQLite(t), world.Options{Issuers: []identity.Issuer{{URL: "https://main.example", Audience: "headgate", Algorithm: "HS256", Secret: seal.NewValue(secret), TrustEmail: true, Provision: true}}})
-	token := func(claims map[string]any) string {
-		all := map[string]any{"iss": "https://main.example", "aud": "headgate", "sub": "u-1", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
-		for k, v := range claims {
-			all[k] = v
-		}
-		part := func(v any) string { return base64.RawURLEncoding.EncodeToString(testkit.Must(json.Marshal(v))(t)) }
-		signed := part(map[string]any{"alg": "HS256", "typ": "JWT"}) + "." + part(all)
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write([]byte(signed))
-		return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-	}
+	h := newHouse(t, testkit.SQLite(t), world.Options{Issuers: []identity.Issuer{issuer}})
+	token := func(claims map[string]any) string { return outside(t, claims) }
 	h.want(token(map[string]any{"email": "Ada@Example.com"}), "POST", "/enable", 200, map[string]any{"success": true})
 	h.want(token(map[string]any{"email": "ada@example.com"}), "GET", "/account", 200, map[string]any{"user_email": "ada@example.com", "credits_balance": 50.0})
 	h.want(token(map[string]any{"sub": "u-2"}), "GET", "/account", 401, map[string]any{"detail": "Invalid token: missing email"})

@@ -29,9 +29,7 @@ func TestStrict(t *testing.T) {
 			r := httptest.NewRequest("POST", "/api/mcp"+path, strings.NewReader(`{"`+name+`":1}`))
 			r.Header.Set("Authorization", "Bearer "+p.Token)
 			r.Header.Set("Content-Type", "application/json")
-			w := httptest.NewRecorder()
-			h.door.ServeHTTP(w, r)
-			if w.Code != 422 {
+			if w := resttest.Serve(t, h.door, r); w.Code != 422 {
 				t.Errorf("%s with %s: %d %s", path, name, w.Code, w.Body)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -19,15 +20,20 @@ import (
 	"headgate/internal/demo"
 	"headgate/internal/diagnosis"
 	"headgate/internal/diagnosis/grants"
-	"headgate/internal/id"
+	"headgate/internal/fault"
+	"headgate/internal/identity"
+	"headgate/internal/quota"
 	"headgate/internal/rest"
 	"headgate/internal/rest/diagnostics"
-	"headgate/internal/server/request"
+	"headgate/internal/rest/meter"
+	"headgate/internal/rest/resttest"
 	"headgate/internal/tenancy"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/world"
 	"headgate/internal/upstream"
 )
+
+func TestMain(m *testing.M) { os.Exit(resttest.Main(m)) }
 
 // house is the doors over real services, with a hub that sends people's tokens.
 type house struct {
@@ -78,9 +84,7 @@ func newHouseIn(t *testing.T, store *db.Store, wo world.Options, changes ...chan
 		c(&o)
 	}
 	h.door, h.web = diagnostics.New(o)
-	h.platform = rest.New(rest.Config{Base: "/v1", Title: "Platform", Version: "test", Form: rest.PlatformForm(nil), Sealer: h.Keys, Authenticate: h.anyone,
-		Credentials: rest.Credentials{Prefixes: []string{"mcp_sk_", "sk_"}}})
-	diagnostics.RegisterPlatform(h.platform, diagnostics.PlatformOptions{Catalog: h.Catalog, Resolver: h.Resolver, Diagnosis: h.diagnosis, Grants: h.grants})
+	h.platform = h.platformOf(meter.Meter{Limiter: h.Limiter, Tenancy: h.Tenancy, Addresses: quota.Limit{PerMinute: 6e8, Burst: 1e7}})
 	for _, d := range []*rest.Door{h.door, h.web, h.platform} {
 		testkit.Must0(t, d.Check())
 	}
@@ -89,6 +93,14 @@ func newHouseIn(t *testing.T, store *db.Store, wo world.Options, changes ...chan
 	h.demo = h.Demo(h.owner.Organization, "demo").ID
 	h.key = h.diagnosticsKey(h.owner.Organization, h.owner.ID)
 	return h
+}
+
+// platformOf is what this package adds to the Platform API, at a door of its own.
+func (h *house) platformOf(m meter.Meter) *rest.Door {
+	d := rest.New(rest.Config{Base: "/v1", Title: "Platform", Version: "test", Form: rest.PlatformForm(map[string]string{identity.ErrTokenExpired.Code: "AUTH_TOKEN_EXPIRED"}), Sealer: h.Keys,
+		Authenticate: h.anyone, CredentialFaults: []*fault.Error{identity.ErrTokenExpired}, Limit: m.Limit, Credentials: rest.Credentials{Prefixes: []string{"mcp_sk_", "sk_"}}})
+	diagnostics.RegisterPlatform(d, diagnostics.PlatformOptions{Catalog: h.Catalog, Resolver: h.Resolver, Diagnosis: h.diagnosis, Grants: h.grants})
+	return d
 }
 
 // anyone is the Platform API's part that matters here: who calls.
@@ -158,9 +170,6 @@ func (h *house) as(credential, method, path string, body any, headers ...string)
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header.Set(name, value)
 	}
-	info := request.Info{ID: id.New("req"), Addr: netip.MustParseAddr("192.0.2.9")}
-	w := httptest.NewRecorder()
-	w.Header().Set("X-Request-Id", info.ID)
 	door := h.door
 	switch {
 	case strings.HasPrefix(path, "/api/web"):
@@ -168,7 +177,7 @@ func (h *house) as(credential, method, path string, body any, headers ...string)
 	case strings.HasPrefix(path, "/v1"):
 		door = h.platform
 	}
-	door.ServeHTTP(w, r.WithContext(request.With(r.Context(), info)))
+	w := resttest.Serve(h.t, door, r)
 	a := &answer{t: h.t, Status: w.Code, Header: w.Header(), Raw: w.Body.String()}
 	if w.Body.Len() > 0 {
 		if err := json.Unmarshal(w.Body.Bytes(), &a.Body); err != nil {

@@ -55,11 +55,11 @@ func keyOf(k apikey.Key) Key {
 
 func (a *api) keys() {
 	tags := []string{"api keys"}
-	op := func(method, path, id, summary string) rest.Op {
+	op := func(method, path, id, summary string, errs ...fault.Kind) rest.Op {
 		return rest.Op{Method: method, Path: path, ID: id, Summary: summary, Tags: tags, Permission: access.KeysManage, Audience: []access.Kind{access.Session},
-			RefuseKeys: append(prefixes(), actingPrefix), Errors: []fault.Kind{fault.Conflict, fault.NotFound, fault.Upstream}}
+			RefuseKeys: append(prefixes(), actingPrefix), Errors: errs}
 	}
-	rest.Handle(a.web, op("POST", "/api-keys", "createApiKey", "Create a diagnostics key"), a.createKey)
+	rest.Handle(a.web, op("POST", "/api-keys", "createApiKey", "Create a diagnostics key", fault.Conflict, fault.NotFound, fault.Upstream), a.createKey)
 	rest.Handle(a.web, op("GET", "/api-keys", "listApiKeys", "My diagnostics keys"), a.listKeys)
 	rest.Handle(a.web, op("DELETE", "/api-keys/{id}", "revokeApiKey", "Revoke one of my diagnostics keys"), a.revokeKey)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"headgate/internal/access"
 	"headgate/internal/catalog"
@@ -257,7 +258,13 @@ func TestPlatformMatrix(t *testing.T) {
 
 func TestHostile(t *testing.T) {
 	e := newEstate(t)
-	w := testkit.Must(e.Workspaces.Default(t.Context(), e.owner.Organization.ID))(t)
+	for name, d := range map[string]*rest.Door{"the Diagnostics API": e.door, "the key routes": e.web, "the Platform API": e.platform} {
+		t.Run(name, func(t *testing.T) { e.hostile(d).Run(t) })
+	}
+}
+
+func (e *estate) hostile(d *rest.Door) resttest.Hostile {
+	w := testkit.Must(e.Workspaces.Default(e.t.Context(), e.owner.Organization.ID))(e.t)
 	known := func(rest.Op) map[string][]string {
 		server := e.Demo(e.owner.Organization, e.next("h"))
 		key, _ := e.Key(e.owner.Organization, access.DiagnosticsKey, e.people["viewer"].ID)
@@ -268,11 +275,6 @@ func TestHostile(t *testing.T) {
 	tolerate := func(_ int, code string) bool {
 		return code == "SERVER_UNREACHABLE" || code == "TIMEOUT" || code == "MCP_SERVICE_ERROR" || code == "UNAVAILABLE"
 	}
-	session := func(rest.Op) string { return e.Start(e.owner.User, e.owner.Organization.ID).Token }
-	for name, d := range map[string]*rest.Door{"the Diagnostics API": e.door, "the key routes": e.web, "the Platform API": e.platform} {
-		t.Run(name, func(t *testing.T) {
-			credential := func(op rest.Op) string { e.rest(); return session(op) }
-			resttest.Hostile{Door: d, Credential: credential, Known: known, Tolerate: tolerate}.Run(t)
-		})
-	}
+	credential := func(rest.Op) string { e.rest(); return e.Start(e.owner.User, e.owner.Organization.ID).Token }
+	return resttest.Hostile{Door: d, Credential: credential, Known: known, Tolerate: tolerate, Pause: func() { e.now = e.now.Add(time.Second) }}
 }

@@ -75,7 +75,7 @@ func (a *api) servers() {
 	const all, one = "/projects/{projectId}/servers", "/projects/{projectId}/servers/{serverId}"
 	rest.Handle(a.door, op("GET", all, "listServers", "The servers of a project", access.ServicesRead), a.listServers)
 	create := op("POST", all, "createServer", "Register a server", access.ServicesAdmin)
-	create.Status, create.Errors = http.StatusCreated, []fault.Kind{fault.Conflict, fault.Unpaid, fault.Unsupported}
+	create.Status, create.Errors = http.StatusCreated, []fault.Kind{fault.Conflict, fault.Unpaid}
 	rest.Handle(a.door, create, a.createServer)
 	rest.Handle(a.door, op("GET", one, "getServer", "A server", access.ServicesRead), func(ctx context.Context, in *InServer) (*server, error) {
 		return a.answerServer(a.detail(ctx, *in))

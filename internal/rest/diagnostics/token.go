@@ -6,7 +6,6 @@ import (
 
 	"headgate/internal/access"
 	"headgate/internal/diagnosis/grants"
-	"headgate/internal/fault"
 	"headgate/internal/rest"
 )
 
@@ -75,7 +74,7 @@ func grantOf(g *grants.Grant) *tokenGrant {
 func (a *api) tokens() {
 	tags := []string{"oauth"}
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: oneServer + "/oauth/import-tokens", ID: "importServerTokens", Summary: "Bring your tokens for a server", Tags: tags,
-		Detail: "Sealed, sent with your calls alone, and renewed here. They are never read back.", Permission: access.Call, Errors: []fault.Kind{fault.Upstream}}, a.importTokens)
+		Detail: "Sealed, sent with your calls alone, and renewed here. They are never read back.", Permission: access.Call}, a.importTokens)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: oneServer + "/oauth/tokens", ID: "getServerTokens", Summary: "What is known of your tokens for a server", Tags: tags, Permission: access.Call}, a.getTokens)
 	rest.Handle(a.door, rest.Op{Method: "DELETE", Path: oneServer + "/oauth/tokens", ID: "deleteServerTokens", Summary: "Forget your tokens for a server", Tags: tags, Permission: access.Call}, a.deleteTokens)
 }

@@ -57,7 +57,9 @@ type setPlanBody struct {
 
 func (a *api) adminTenancy() {
 	rest.Handle(a.door, adminOp("GET", "/plans", "adminListPlans", "Plans"), a.listPlans)
-	rest.Handle(a.door, adminOp("PUT", "/plans/{planSlug}", "adminSavePlan", "Add or replace a plan"), a.adminSavePlan)
+	save := adminOp("PUT", "/plans/{planSlug}", "adminSavePlan", "Add or replace a plan")
+	save.Makes = true
+	rest.Handle(a.door, save, a.adminSavePlan)
 	rest.Handle(a.door, adminOp("GET", "/tenants", "adminListTenants", "Tenants"), a.adminListTenants)
 	rest.Handle(a.door, adminOp("GET", "/organizations", "adminListOrganizations", "Organizations of all tenants", fault.NotFound), a.adminListOrganizations)
 	rest.Handle(a.door, adminOp("PUT", "/organizations/{organizationId}/plan", "adminSetPlan", "Put an organization on a plan"), a.adminSetPlan)

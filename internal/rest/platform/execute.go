@@ -83,7 +83,7 @@ type executePromptBody struct {
 func (a *api) execute() {
 	op := func(path, id, summary string, perm access.Permission) rest.Op {
 		return rest.Op{Method: "POST", Path: path, ID: id, Summary: summary, Tags: []string{"execute"}, Permission: perm, Idempotent: true, Timeout: executeTime, MaxBody: 4 << 20,
-			Errors: []fault.Kind{fault.NotFound, fault.Unconfigured, fault.Unpaid, fault.Unsupported, fault.Upstream, fault.UpstreamAuth}}
+			Errors: []fault.Kind{fault.NotFound, fault.Gone, fault.Unconfigured, fault.Unpaid, fault.Unsupported, fault.Upstream, fault.UpstreamAuth}}
 	}
 	rest.Handle(a.door, op("/mcp/execute/tool", "executeTool", "Call a tool", access.Call), a.executeTool)
 	rest.Handle(a.door, op("/mcp/execute/resource", "executeResource", "Read a resource", access.Read), a.executeResource)

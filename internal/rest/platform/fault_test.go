@@ -28,6 +28,7 @@ func TestDocumentedFaults(t *testing.T) {
 			"executeTool":     h.as(owner, "POST", "/mcp/execute/tool", tool(service, "x", nil)),
 			"executeResource": h.as(owner, "POST", "/mcp/execute/resource", map[string]any{"serviceId": service, "resourceName": "x"}),
 			"executePrompt":   h.as(owner, "POST", "/mcp/execute/prompt", map[string]any{"serviceId": service, "promptName": "x"}),
+			"testServer":      h.as(owner, "POST", "/mcp/servers/"+server+"/test", nil),
 		}
 		for op, noun := range map[string]string{"listTools": "tools", "listPrompts": "prompts", "listResources": "resources"} {
 			all[op] = h.as(owner, "GET", "/mcp/"+noun+"?serverId="+server, nil)

@@ -8,18 +8,20 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
 	"headgate/internal/access"
 	"headgate/internal/db"
-	"headgate/internal/id"
 	"headgate/internal/rest"
 	"headgate/internal/rest/platform"
-	"headgate/internal/server/request"
+	"headgate/internal/rest/resttest"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/world"
 )
+
+func TestMain(m *testing.M) { os.Exit(resttest.Main(m)) }
 
 // house is the door over real services.
 type house struct {
@@ -98,10 +100,7 @@ func (h *house) as(credential, method, path string, body any, headers ...string)
 
 func (h *house) send(r *http.Request) *answer {
 	h.t.Helper()
-	info := request.Info{ID: id.New("req"), Addr: netip.MustParseAddr("192.0.2.9")}
-	w := httptest.NewRecorder()
-	w.Header().Set("X-Request-Id", info.ID)
-	h.door.ServeHTTP(w, r.WithContext(request.With(r.Context(), info)))
+	w := resttest.Serve(h.t, h.door, r)
 	a := &answer{t: h.t, Status: w.Code, Header: w.Header(), Raw: w.Body.String()}
 	if strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") {
 		if err := json.Unmarshal(w.Body.Bytes(), &a.Body); err != nil || a.Body.Success == nil {

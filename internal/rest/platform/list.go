@@ -59,7 +59,7 @@ const listTime = 3 * time.Second
 
 func (a *api) lists() {
 	tags := []string{"servers"}
-	faults := []fault.Kind{fault.NotFound, fault.Upstream, fault.UpstreamAuth, fault.Unconfigured, fault.Unsupported}
+	faults := []fault.Kind{fault.NotFound, fault.Gone, fault.Upstream, fault.UpstreamAuth, fault.Unconfigured}
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/tools", ID: "listTools", Summary: "Tools", Tags: tags, Permission: access.ServicesRead, Errors: faults},
 		func(ctx context.Context, in *listOf) (*rest.OK[toolList, listMeta], error) {
 			items, meta, err := a.collect(ctx, in, upstream.Tools)

@@ -61,7 +61,7 @@ func (a *api) members() {
 	rest.Handle(a.door, rest.Op{Method: "DELETE", Path: "/organizations/me/users/{userId}", ID: "removeMember", Summary: "Remove a member", Tags: tags,
 		Detail: "Admins may; everybody may leave.", Gate: gateDestructive, Permission: access.OrganizationRead, Errors: []fault.Kind{fault.Conflict}}, a.removeMember)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/organizations/me/transfer", ID: "transferOwnership", Summary: "Make another member owner in my place", Tags: tags, Permission: access.OrgOwn,
-		Audience: []access.Kind{access.Session}, Errors: []fault.Kind{fault.NotFound, fault.Conflict}}, a.transferOwnership)
+		Audience: []access.Kind{access.Session}, Errors: []fault.Kind{fault.NotFound}}, a.transferOwnership)
 }
 
 func (a *api) listMembers(ctx context.Context, in *rest.Page) (*rest.OK[memberList, rest.Paged], error) {

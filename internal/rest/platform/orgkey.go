@@ -63,7 +63,7 @@ func (a *api) organizationKeys() {
 	rest.Handle(a.door, op("GET", "/organizations/me/keys", "listOrganizationKeys", "The organization's keys, its people's too"), a.listOrgKeys)
 	create := op("POST", "/organizations/me/keys", "createOrganizationKey", "Create an organization or workspace key")
 	create.Gate = gateKeys
-	create.Status, create.Idempotent, create.Errors = http.StatusCreated, true, []fault.Kind{fault.Conflict, fault.NotFound}
+	create.Status, create.Idempotent, create.Errors = http.StatusCreated, true, []fault.Kind{fault.Conflict, fault.NotFound, fault.Gone}
 	rest.Handle(a.door, create, a.createOrgKey)
 	rotate := op("POST", "/organizations/me/keys/{keyId}/rotate", "rotateOrganizationKey", "Replace an organization or workspace key")
 	rotate.Gate = gateKeys

@@ -197,7 +197,7 @@ func (a *api) services() {
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/services", ID: "listServices", Summary: "Services that I may use", Tags: tags, Guard: read}, a.listServices)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/mcp/services", ID: "createService", Summary: "Add a service", Tags: tags,
 		Detail: "An organization adds one of its own; an operator puts one on offer.", Guard: admin,
-		Status: http.StatusCreated, Idempotent: true, Errors: []fault.Kind{fault.Unpaid, fault.Unsupported}}, a.createService)
+		Status: http.StatusCreated, Idempotent: true, Errors: []fault.Kind{fault.Unpaid}}, a.createService)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/services/{serviceId}", ID: "getService", Summary: "A service", Tags: tags, Guard: read}, a.getService)
 	rest.Handle(a.door, rest.Op{Method: "PATCH", Path: "/mcp/services/{serviceId}", ID: "updateService", Summary: "Change a service", Tags: tags, Guard: admin,
 		Errors: []fault.Kind{fault.Conflict, fault.Unsupported}}, a.updateService)

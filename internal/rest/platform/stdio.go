@@ -156,26 +156,25 @@ const installTime = 6 * time.Minute
 // stdio registers what is about programs: the operator's catalog and the walls.
 func (a *api) stdio() {
 	slow := func(op rest.Op) rest.Op { op.Timeout = installTime; return op }
-	broken := []fault.Kind{fault.Conflict, fault.Unavailable, fault.Unconfigured}
 	rest.Handle(a.door, adminOp("GET", "/catalog", "adminListCatalog", "Programs of stdio servers"), a.adminListCatalog)
 	rest.Handle(a.door, adminOp("GET", "/catalog/{entryName}", "adminGetEntry", "A catalog entry"), func(ctx context.Context, in *ByEntry) (*rest.OK[entryRowData, rest.Meta], error) {
 		o, err := a.Launch.Get(ctx, rest.Principal(ctx), in.Name)
 		return answerEntry(o, nil, err)
 	})
-	add := slow(adminOp("POST", "/catalog", "adminAddEntry", "Write a catalog entry from an npm package, a server.json or a file", broken...))
+	add := slow(adminOp("POST", "/catalog", "adminAddEntry", "Write a catalog entry from an npm package, a server.json or a file", fault.Conflict))
 	add.Status, add.Idempotent = http.StatusCreated, true
 	rest.Handle(a.door, add, a.adminAddEntry)
 	rest.Handle(a.door, adminOp("DELETE", "/catalog/{entryName}", "adminRemoveEntry", "Forget a catalog entry", fault.Conflict), func(ctx context.Context, in *ByEntry) (*rest.None, error) {
 		return nil, a.Launch.Remove(ctx, rest.Principal(ctx), in.Name)
 	})
-	rest.Handle(a.door, slow(adminOp("POST", "/catalog/{entryName}/enable", "adminEnableEntry", "Install an entry's package and offer it", broken...)), func(ctx context.Context, in *enableEntry) (*rest.OK[entryRowData, rest.Meta], error) {
+	rest.Handle(a.door, slow(adminOp("POST", "/catalog/{entryName}/enable", "adminEnableEntry", "Install an entry's package and offer it", fault.Conflict)), func(ctx context.Context, in *enableEntry) (*rest.OK[entryRowData, rest.Meta], error) {
 		o, err := a.Launch.Enable(ctx, rest.Principal(ctx), in.Name, in.Body.Price)
 		return answerEntry(o, nil, err)
 	})
 	rest.Handle(a.door, adminOp("POST", "/catalog/{entryName}/disable", "adminDisableEntry", "Take an entry off the offer, with every server made of it"), func(ctx context.Context, in *ByEntry) (*rest.None, error) {
 		return nil, a.Launch.Disable(ctx, rest.Principal(ctx), in.Name)
 	})
-	rest.Handle(a.door, slow(adminOp("POST", "/catalog/{entryName}/try", "adminTryEntry", "Start an entry's program once and ask it what it is", broken...)), a.adminTryEntry)
+	rest.Handle(a.door, slow(adminOp("POST", "/catalog/{entryName}/try", "adminTryEntry", "Start an entry's program once and ask it what it is", fault.Conflict, fault.Unconfigured)), a.adminTryEntry)
 	rest.Handle(a.door, adminOp("GET", "/sandbox", "adminGetSandbox", "The walls around stdio servers"), a.adminGetSandbox)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/servers/{serverId}/logs", ID: "getServerLogs", Summary: "What a stdio server wrote to standard error last", Tags: []string{"servers"},
 		Permission: access.Diagnose}, a.getServerLogs)

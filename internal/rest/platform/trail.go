@@ -64,7 +64,7 @@ type listErrors struct {
 
 func (a *api) trails() {
 	tags := []string{"logs"}
-	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/logs/audit", ID: "listAuditEvents", Summary: "Who changed what", Tags: tags, Permission: access.LogsAll, Errors: []fault.Kind{fault.NotFound, fault.Gone}}, a.listEvents)
+	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/logs/audit", ID: "listAuditEvents", Summary: "Who changed what", Tags: tags, Permission: access.LogsAll, Errors: []fault.Kind{fault.NotFound}}, a.listEvents)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/logs/errors", ID: "listErrorLogs", Summary: "What failed", Tags: tags, Permission: access.LogsAll,
 		Detail: "Failures of Headgate and of MCP servers, as their callers were told of them."}, a.listErrors)
 }

@@ -48,7 +48,7 @@ func (a *api) manage() {
 	a.approvals()
 	a.self()
 	rest.Stream(a.door, rest.Op{Method: "GET", Path: "/logs/audit/export.json", ID: "exportAuditEvents", Summary: "The audit trail as JSON", Tags: []string{"logs"}, Permission: access.LogsAll,
-		Errors: []fault.Kind{fault.NotFound, fault.Gone}, Detail: "Newest first, at most 100,000 events: narrow it by startDate and endDate."}, "application/json", a.exportEvents)
+		Errors: []fault.Kind{fault.NotFound}, Detail: "Newest first, at most 100,000 events: narrow it by startDate and endDate."}, "application/json", a.exportEvents)
 	verify := adminOp("GET", "/audit/verify", "adminVerifyAudit", "Whether the audit trails are sound")
 	verify.Timeout, verify.Detail = 10*time.Minute, "Every trail is walked, and held to the signed checkpoint that is kept outside the database: edits, deletions, reordering and cut-off ends are found."
 	rest.Handle(a.door, verify, a.adminVerifyAudit)

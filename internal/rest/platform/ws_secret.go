@@ -69,7 +69,9 @@ func (a *api) secrets() {
 		func(ctx context.Context, _ *rest.None) (*rest.OK[secretList, rest.Meta], error) {
 			return a.listSecrets(ctx, "")
 		})
-	rest.Handle(a.door, op("PUT", ours+"/{secretKey}", "setOrganizationSecret", "Set a secret of the organization", access.WorkspacesAdmin, fault.Conflict),
+	set := op("PUT", ours+"/{secretKey}", "setOrganizationSecret", "Set a secret of the organization", access.WorkspacesAdmin, fault.Conflict)
+	set.Makes = true
+	rest.Handle(a.door, set,
 		func(ctx context.Context, in *setSecret) (*rest.OK[secretDone, rest.Meta], error) {
 			return a.setSecret(ctx, "", in.Key, in.Body.Value)
 		})

@@ -7,7 +7,6 @@ import (
 	"headgate/internal/activity"
 	"headgate/internal/fault"
 	"headgate/internal/rest"
-	"headgate/internal/workspace"
 )
 
 // selfPath is where a workspace's own key may go, and nowhere else.
@@ -19,7 +18,7 @@ type listOwnEvents struct{ rest.Page }
 func (a *api) self() {
 	op := func(method, path, id, summary string, errs ...fault.Kind) rest.Op {
 		return rest.Op{Method: method, Path: "/self" + path, ID: id, Summary: summary, Tags: []string{"self"}, Guard: rest.AnyPrincipal, Audience: []access.Kind{access.WorkspaceKey},
-			Errors: append(errs, fault.NotFound, fault.Gone), Detail: "For the workspace's own key."}
+			Errors: errs, Detail: "For the workspace's own key."}
 	}
 	rest.Handle(a.door, op("GET", "", "getSelf", "This workspace"), func(ctx context.Context, _ *rest.None) (*rest.OK[workspaceDetailData, rest.Meta], error) {
 		by := rest.Principal(ctx)
@@ -42,9 +41,6 @@ func (a *api) self() {
 	})
 	rest.Handle(a.door, op("POST", "/restart", "restartSelf", "Make this workspace's sessions and processes anew", fault.Conflict), func(ctx context.Context, _ *rest.None) (*rest.OK[restartedData, rest.Meta], error) {
 		by := rest.Principal(ctx)
-		if by.Workspace == "" {
-			return nil, workspace.ErrNotFound
-		}
 		return a.restart(ctx, asWorkspace(by), by.Organization, by.Workspace)
 	})
 }

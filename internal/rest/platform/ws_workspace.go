@@ -173,7 +173,7 @@ func (a *api) workspaces() {
 	}
 	one := "/workspaces/{workspaceId}"
 	rest.Handle(a.door, op("GET", "/workspaces", "listWorkspaces", "Workspaces", access.WorkspacesRead), a.listWorkspaces)
-	create := op("POST", "/workspaces", "createWorkspace", "Provision a workspace", access.WorkspacesAdmin, fault.NotFound, fault.Conflict, fault.Unsupported, fault.Unpaid, fault.Gone)
+	create := op("POST", "/workspaces", "createWorkspace", "Provision a workspace", access.WorkspacesAdmin, fault.NotFound, fault.Conflict, fault.Unsupported, fault.Unpaid)
 	create.Status, create.Idempotent, create.Gate = http.StatusCreated, true, gateKeys // an external one comes with a key
 	create.Detail = "It is provisioning at first, and online or failed in a moment. An external one has a connection with a key, shown once."
 	rest.Handle(a.door, create, a.createWorkspace)
@@ -183,7 +183,7 @@ func (a *api) workspaces() {
 	remove.Gate = gateDestructive
 	remove.Detail = "Needs its exact name as confirmation, and confirm where there are workspaces below it. What is removed is 410 from then on."
 	rest.Handle(a.door, remove, a.removeWorkspace)
-	rest.Handle(a.door, op("POST", one+"/pause", "pauseWorkspace", "Stop a workspace, and those below it, from taking calls", access.WorkspacesAdmin, fault.Conflict, fault.Gone), a.pauseWorkspace)
+	rest.Handle(a.door, op("POST", one+"/pause", "pauseWorkspace", "Stop a workspace, and those below it, from taking calls", access.WorkspacesAdmin, fault.Gone), a.pauseWorkspace)
 	rest.Handle(a.door, op("POST", one+"/resume", "resumeWorkspace", "Let a paused workspace take calls again", access.WorkspacesAdmin, fault.Conflict, fault.Gone), a.resumeWorkspace)
 	rest.Handle(a.door, op("POST", one+"/restart", "restartWorkspace", "Make a workspace's sessions and processes anew", access.WorkspacesAdmin, fault.Conflict, fault.Gone), a.restartWorkspace)
 	rest.Handle(a.door, op("GET", "/workspace-tiers", "listWorkspaceTiers", "What the tiers of workspaces allow", access.WorkspacesRead), a.listTiers)

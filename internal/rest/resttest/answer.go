@@ -22,13 +22,16 @@ import (
 // answer is what a door sent, and what it told the server's log.
 type answer struct {
 	*httptest.ResponseRecorder
-	info *request.Info
+	request *http.Request
+	info    *request.Info
 }
 
 // send serves one request, as the server would hand it over.
 func send(d *rest.Door, r *http.Request) *answer {
-	ctx := request.With(r.Context(), request.Info{ID: id.New("req"), Addr: netip.MustParseAddr("192.0.2.9")})
-	a := &answer{httptest.NewRecorder(), request.From(ctx)}
+	info := request.Info{ID: id.New("req"), Addr: netip.MustParseAddr("192.0.2.9")}
+	ctx := request.With(r.Context(), info)
+	a := &answer{httptest.NewRecorder(), r, request.From(ctx)}
+	a.Header().Set("X-Request-Id", info.ID)
 	d.ServeHTTP(a.ResponseRecorder, r.WithContext(ctx))
 	return a
 }
@@ -43,7 +46,8 @@ func documented(d *rest.Door, op rest.Op) *huma.Operation {
 }
 
 // check holds an answer to what is promised of all: it is documented, a
-// success is what its schema says, and a failure has the door's form.
+// success is what its schema says, and a failure has the door's form and a word
+// that its document has.
 func (a *answer) check(d *rest.Door, op rest.Op) error {
 	hop := documented(d, op)
 	if hop == nil {
@@ -58,6 +62,9 @@ func (a *answer) check(d *rest.Door, op rest.Op) error {
 	}
 	if ct := a.Header().Get("Content-Type"); ct != "application/json" {
 		return fmt.Errorf("a failure of type %q", ct)
+	}
+	if f := (failure{a.Code, code(a.Body.Bytes())}); !promised(d, op)[f] {
+		return fmt.Errorf("%s answers %v, which its document does not have", op.ID, f)
 	}
 	return failureForm(d, a.Code, a.Body.Bytes())
 }
@@ -152,7 +159,8 @@ func code(body []byte) string {
 	for {
 		m, isObject := v.(map[string]any)
 		if !isObject {
-			return ""
+			text, _ := v.(string) // the Account API's bad credentials
+			return text
 		}
 		if word, ok := m["code"].(string); ok {
 			return word

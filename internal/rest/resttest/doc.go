@@ -15,5 +15,9 @@
 // that its schema does not have, every path parameter with what leads elsewhere
 // in careless hands.
 //
+// Common provokes what every operation may answer. Main fails a package's run
+// when a failure that a document promises was provoked by none of its tests;
+// tests send their requests through Serve, which counts them.
+//
 // All know the door alone; the services behind it are their callers'.
 package resttest

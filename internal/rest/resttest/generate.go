@@ -3,6 +3,7 @@ package resttest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -161,7 +162,7 @@ func (g *generator) spoil(v any) any {
 	if !isObject || len(m) == 0 || g.chance(10) {
 		return g.junk(0)
 	}
-	names := slices.Sorted(keys(m))
+	names := slices.Sorted(maps.Keys(m))
 	name := names[g.rand.IntN(len(names))]
 	switch g.rand.IntN(6) {
 	case 0:
@@ -178,16 +179,6 @@ func (g *generator) spoil(v any) any {
 		m[name] = g.spoil(m[name])
 	}
 	return m
-}
-
-func keys(m map[string]any) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // spoilText changes the text in ways no encoder would.

@@ -29,6 +29,7 @@ type Hostile struct {
 	// Tolerate says which answers of 500 and above are right: those about a
 	// failing upstream.
 	Tolerate func(status int, code string) bool
+	Pause    func() // before each request of a walk, where the door has a rate; may be nil
 	Inputs   int    // per operation; 0: HEADGATE_HOSTILE, else 100
 	Seed     uint64 // 0: the same each time for the short run, another one for a long one
 }
@@ -92,6 +93,19 @@ func (in *input) String() string {
 	h := in.header.Clone()
 	h.Del("Authorization")
 	return fmt.Sprintf("%s %.300s\n%v\n%.600q", in.method, in.target, h, in.body)
+}
+
+// ask sends an input, and counts how it failed.
+func (h Hostile) ask(t *testing.T, op rest.Op, in *input, credential string) *answer {
+	t.Helper()
+	if h.Pause != nil {
+		h.Pause()
+	}
+	a := h.send(op, in, credential)
+	if err := note(h.Door, a); err != nil {
+		t.Error(err)
+	}
+	return a
 }
 
 func (h Hostile) send(op rest.Op, in *input, credential string) *answer {

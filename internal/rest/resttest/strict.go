@@ -38,7 +38,7 @@ func (h Hostile) Fields(t *testing.T) {
 					}
 					in := &input{method: op.Method, target: h.Door.Base() + fill(op, g.known, nil), header: http.Header{"Content-Type": {"application/json"}}, hasBody: true}
 					in.body, _ = json.Marshal(body)
-					a := h.send(op, in, credential)
+					a := h.ask(t, op, in, credential)
 					if a.Code != http.StatusBadRequest && a.Code != http.StatusUnprocessableEntity {
 						t.Errorf("%s.%s: status %d: %.200s", path, name, a.Code, a.Body)
 					} else if plain := strings.Trim(name, "_"); plain == name && !bytes.Contains(a.Body.Bytes(), []byte(name)) {
@@ -70,7 +70,7 @@ func (h Hostile) Shapes(t *testing.T) {
 				{http.Header{"Content-Type": {"text/xml"}}, []byte("{}"), http.StatusUnsupportedMediaType},
 				{http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}}, []byte("{}"), http.StatusUnsupportedMediaType},
 			} {
-				a := h.send(op, &input{method: op.Method, target: path, header: c.header, hasBody: true, body: c.body}, credential)
+				a := h.ask(t, op, &input{method: op.Method, target: path, header: c.header, hasBody: true, body: c.body}, credential)
 				if a.Code != c.status {
 					t.Errorf("%v: status %d, want %d: %.200s", c.header, a.Code, c.status, a.Body)
 				} else if err := a.check(h.Door, op); err != nil {
@@ -128,12 +128,26 @@ func (g *generator) withStrangers(s *huma.Schema, path string, depth int) map[st
 func (g *generator) right(s *huma.Schema) map[string]any {
 	m := map[string]any{}
 	for _, name := range s.Required {
-		m[name] = g.value(name, s.Properties[name], 9)
-		if text, isText := m[name].(string); isText {
-			m[name] = strings.ReplaceAll(text, "\x00", "x") // refused before any field is looked at
-		}
+		m[name] = withoutNUL(g.value(name, s.Properties[name], 9))
 	}
 	return m
+}
+
+// withoutNUL is a value without what is refused before any field is looked at.
+func withoutNUL(v any) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, "\x00", "x")
+	case []any:
+		for i := range v {
+			v[i] = withoutNUL(v[i])
+		}
+	case map[string]any:
+		for name := range v {
+			v[name] = withoutNUL(v[name])
+		}
+	}
+	return v
 }
 
 // fill writes a path's parameters; those that set names, others with what is
@@ -176,7 +190,7 @@ func (h Hostile) Paths(t *testing.T) {
 						in.hasBody, in.body = true, g.rightBody(hop)
 						in.header.Set("Content-Type", "application/json")
 					}
-					a := h.send(op, in, credential)
+					a := h.ask(t, op, in, credential)
 					if a.Code != http.StatusBadRequest && a.Code != http.StatusNotFound && a.Code != http.StatusUnprocessableEntity {
 						t.Errorf("%s = %.40q: status %d: %.200s", name, segment, a.Code, a.Body)
 					}

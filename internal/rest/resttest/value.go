@@ -2,7 +2,9 @@ package resttest
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -40,8 +42,8 @@ func (g *generator) value(name string, s *huma.Schema, depth int) any {
 
 func (g *generator) object(s *huma.Schema, depth int) any {
 	m := map[string]any{}
-	for name, p := range s.Properties {
-		required := false
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) { // in order: a seed is the same inputs each time
+		p, required := s.Properties[name], false
 		for _, r := range s.Required {
 			required = required || r == name
 		}

@@ -135,6 +135,14 @@ func (w *World) Builtin(o *tenancy.Organization, slug, name string) *catalog.Ser
 		Slug: slug, Transport: catalog.Builtin, URL: name, Description: "A built-in server"}}))(w.T)
 }
 
+// Crowd fills an organization with workspaces that nothing is in.
+func (w *World) Crowd(o *tenancy.Organization, many int) {
+	w.T.Helper()
+	testkit.Must(db.Exec(context.Background(), w.Store, `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
+		INSERT INTO workspaces (id, organization_id, slug, name, is_default, status, runtime, tier, created_at, updated_at)
+		SELECT $1 || i, $1, 'crowd-' || i, 'Crowd ' || i, false, 'online', 'builtin', 1, 0, 0 FROM n`, o.ID, many))(w.T)
+}
+
 // TopUp gives an organization's account credits.
 func (w *World) TopUp(o *tenancy.Organization, credits int64) {
 	w.T.Helper()
