@@ -218,6 +218,14 @@ func (s *rawServer) call(m *rawMessage) {
 				return
 			}
 		}
+	case "spin":
+		for range 8 {
+			go func() {
+				for i := 0; ; i++ { // for ever
+				}
+			}()
+		}
+		s.text(m.ID, "spinning")
 	case "hoard":
 		var kept [][]byte
 		for {

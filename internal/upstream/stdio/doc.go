@@ -17,7 +17,13 @@
 // which all have the same credentials. Roots are not offered: they would be one
 // client's and in force for all.
 //
-// Nothing is sent twice: a call that was under way when its child ended fails.
+// Callers put messages into an outbox and wait for their answers alone, never for
+// the child to read; what has come together is one write. The Hub's requests come
+// without HTTP in between (upstream.Relay), its lists and handshakes over it.
+//
+// Nothing is sent twice: a call that was under way when its child ended fails,
+// and one that the child had no whole line of goes to the next child. A child that
+// does not read is ended, and so is one that reads and gives no sign of life.
 //
 // Which program runs, and how, is package launch's affair; walls are sandbox's.
 package stdio

@@ -22,11 +22,11 @@ import (
 // while others work in the same Host.
 func TestNeighbours(t *testing.T) {
 	h := newHouse(t, func(o *stdio.Options) {
-		o.Reading, o.Idle = 200*time.Millisecond, 100*time.Millisecond // so that everything that can meet does
+		o.Reading, o.Idle = 3*time.Second, 100*time.Millisecond // so that everything that can meet does
 		spec := o.Spec
 		o.Spec = func(ctx context.Context, s *catalog.Server, b *catalog.Binding) (sandbox.Spec, error) {
 			p, err := spec(ctx, s, b)
-			p.Limits = sandbox.Limits{Data: 4 << 30, Memory: 100 << 20}
+			p.Limits = sandbox.Limits{Data: 4 << 30, Memory: 200 << 20}
 			return p, err
 		}
 	})
@@ -53,7 +53,7 @@ func TestNeighbours(t *testing.T) {
 					a, err := h.hub.Exchange(context.Background(), request(s, mcp.LatestLegacy, fmt.Sprint(i), "echo", fmt.Sprintf(`{"text":%q}`, text)), nil)
 					alarm.Stop()
 					if err != nil {
-						t.Errorf("a neighbour's call: %v", err)
+						t.Errorf("a neighbour's call: %v\n%+v", err, h.host.Status(s.Key()))
 						return
 					}
 					if got := textOf(t, a); got != text {
@@ -64,7 +64,7 @@ func TestNeighbours(t *testing.T) {
 			})
 		}
 	}
-	for _, attack := range []string{"endless", "flood", "hoard", "exit", "deaf", "pings", "sleep", "hush", "junk"} {
+	for _, attack := range []string{"endless", "flood", "hoard", "exit", "deaf", "pings", "sleep", "hush", "junk", "spin"} {
 		hostile.Go(func() {
 			for range rounds {
 				s := server("legacy") // a new one, so that no breaker protects the others from it
