@@ -149,6 +149,32 @@ func TestError(t *testing.T) {
 			}
 		})
 	}
+	t.Run("what waits for a person is told, with what waits", func(t *testing.T) {
+		const row = `{"id":"apr_1","action":"setOrganizationSecret","gate":"secrets","status":"pending","target":"TOKEN","expiresAt":"2026-07-28T09:40:00Z","createdAt":"2026-07-28T09:30:00Z","decidedAt":null}`
+		api, _ := serve(t, say(202, `{"success":true,"data":{"approval":`+row+`},"meta":{"message":"A person must approve this first."}}`, "X-Request-Id", "req_1"))
+		data, meta, err := api.SetOrganizationSecret(ctx, "TOKEN", client.SetSecretBody{Value: "x"})
+		var waits *client.Waiting
+		if data != nil || meta != nil || !errors.As(err, &waits) {
+			t.Fatal(data, meta, err)
+		}
+		if a := waits.Approval; a.ID != "apr_1" || a.Status != "pending" || a.Target != "TOKEN" || !a.ExpiresAt.Equal(time.Date(2026, 7, 28, 9, 40, 0, 0, time.UTC)) {
+			t.Errorf("%+v", a)
+		}
+		var failed *client.Error
+		if !errors.As(err, &failed) || failed.Status != 202 || failed.Code != "APPROVAL_REQUIRED" || failed.Details["approvalId"] != "apr_1" || failed.RequestID != "req_1" || !strings.Contains(err.Error(), "must approve") {
+			t.Errorf("%+v %v", failed, err)
+		}
+	})
+	t.Run("202 of something else is no approval", func(t *testing.T) {
+		for _, body := range []string{`{}`, `<html>`, `{"success":true,"data":{},"meta":{}}`} {
+			api, _ := serve(t, say(202, body))
+			_, _, err := api.SetOrganizationSecret(ctx, "TOKEN", client.SetSecretBody{Value: "x"})
+			var waits *client.Waiting
+			if err == nil || errors.As(err, &waits) {
+				t.Errorf("%s: %v", body, err)
+			}
+		}
+	})
 	t.Run("an answer of something else is no success", func(t *testing.T) {
 		api, _ := serve(t, say(200, `<html>`))
 		if _, _, err := api.GetMe(ctx); err == nil || !strings.Contains(err.Error(), "not what this API promises") {

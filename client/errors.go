@@ -2,15 +2,29 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 )
 
-// Error is a failure that the server answered, or that it waits for a person's
-// approval: status 202, code APPROVAL_REQUIRED, details.approvalId. Ask again
-// for the same once it is given.
+// Waiting is the error of an operation that was not carried out, because the
+// organization wants a person's approval first. Ask again for exactly the same
+// once it is given, before Approval.ExpiresAt. errors.As finds an Error in it
+// too: status 202, code APPROVAL_REQUIRED, details.approvalId.
+type Waiting struct {
+	Approval ApprovalRow // what waits; GetApproval tells how it goes on
+	failure  *Error
+}
+
+// Error returns what to do.
+func (w *Waiting) Error() string { return w.failure.Error() }
+
+// Unwrap returns the *Error.
+func (w *Waiting) Unwrap() error { return w.failure }
+
+// Error is a failure that the server answered.
 type Error struct {
 	Status     int            // of HTTP
 	Code       string         // stable: "RESOURCE_NOT_FOUND"; "" when something else than Headgate answered
@@ -71,23 +85,18 @@ func failure(resp *http.Response) error {
 
 // waits reads the answer of an operation that was held back.
 func (e *Error) waits(resp *http.Response) error {
-	var body struct {
-		Data struct {
-			Approval struct {
-				ID string `json:"id"`
-			} `json:"approval"`
-		} `json:"data"`
-		Meta struct {
-			Message string `json:"message"`
-		} `json:"meta"`
-	}
+	var body envelope[waits, Meta]
 	text, err := readAll(resp.Body)
 	if err == nil {
 		err = json.Unmarshal(text, &body)
 	}
+	if err == nil && body.Data.Approval.ID == "" {
+		err = errors.New("it names no approval")
+	}
 	if err != nil {
 		return fmt.Errorf("the operation waits for an approval, which cannot be read: %w", err)
 	}
-	e.Code, e.Message, e.Details = "APPROVAL_REQUIRED", body.Meta.Message, map[string]any{"approvalId": body.Data.Approval.ID}
-	return e
+	approval := body.Data.Approval
+	e.Code, e.Message, e.Details = "APPROVAL_REQUIRED", body.Meta.Message, map[string]any{"approvalId": approval.ID, "expiresAt": approval.ExpiresAt}
+	return &Waiting{approval, e}
 }

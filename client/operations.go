@@ -233,6 +233,7 @@ func (c *Client) UpdateService(ctx context.Context, serviceID string, body Updat
 // DeleteService: Remove a service.
 //
 // DELETE /v1/mcp/services/{serviceId}; a credential.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) DeleteService(ctx context.Context, serviceID string, options ...RequestOption) error {
 	r := call{method: "DELETE", path: "/v1/mcp/services/" + part(serviceID), options: options}
 	return c.json(ctx, r, nil)
@@ -328,6 +329,7 @@ func (c *Client) UpdateServer(ctx context.Context, serverID string, body UpdateS
 // DeleteServer: Remove a server.
 //
 // DELETE /v1/mcp/servers/{serverId}; permission services.admin, scope mcp:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) DeleteServer(ctx context.Context, serverID string, options ...RequestOption) error {
 	r := call{method: "DELETE", path: "/v1/mcp/servers/" + part(serverID), options: options}
 	return c.json(ctx, r, nil)
@@ -852,6 +854,7 @@ func (c *Client) UpdateMember(ctx context.Context, userID string, body UpdateMem
 // Admins may; everybody may leave.
 //
 // DELETE /v1/organizations/me/users/{userId}; permission organization.read, scope org:read.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) RemoveMember(ctx context.Context, userID string, options ...RequestOption) error {
 	r := call{method: "DELETE", path: "/v1/organizations/me/users/" + part(userID), options: options}
 	return c.json(ctx, r, nil)
@@ -940,6 +943,7 @@ func (c *Client) ListOrganizationKeys(ctx context.Context, p ListOrganizationKey
 // and revoking organization keys.
 //
 // POST /v1/organizations/me/keys; permission orgkeys.manage, scope org:admin. Takes Idempotent.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) CreateOrganizationKey(ctx context.Context, body CreateOrgKeyBody, options ...RequestOption) (*NewAPIKeyData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/organizations/me/keys", options: options, body: body}
 	return unwrap[NewAPIKeyData, Meta](ctx, c, r)
@@ -951,6 +955,7 @@ func (c *Client) CreateOrganizationKey(ctx context.Context, body CreateOrgKeyBod
 // and revoking organization keys.
 //
 // POST /v1/organizations/me/keys/{keyId}/rotate; permission orgkeys.manage, scope org:admin. Takes Idempotent.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) RotateOrganizationKey(ctx context.Context, keyID string, body RotateKeyBody, options ...RequestOption) (*NewAPIKeyData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/organizations/me/keys/" + part(keyID) + "/rotate", options: options, body: body}
 	return unwrap[NewAPIKeyData, Meta](ctx, c, r)
@@ -1027,6 +1032,7 @@ func (c *Client) ListWorkspaces(ctx context.Context, options ...RequestOption) (
 // one has a connection with a key, shown once.
 //
 // POST /v1/workspaces; permission workspaces.admin, scope org:admin. Takes Idempotent.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) CreateWorkspace(ctx context.Context, body CreateWorkspaceBody, options ...RequestOption) (*ProvisionedData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/workspaces", options: options, body: body}
 	return unwrap[ProvisionedData, Meta](ctx, c, r)
@@ -1081,6 +1087,7 @@ func (p RemoveWorkspaceParams) apply(r *call) {
 // below it. What is removed is 410 from then on.
 //
 // DELETE /v1/workspaces/{workspaceId}; permission workspaces.admin, scope org:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) RemoveWorkspace(ctx context.Context, workspaceID string, p RemoveWorkspaceParams, options ...RequestOption) (*Removed, *Meta, error) {
 	r := call{method: "DELETE", path: "/v1/workspaces/" + part(workspaceID), options: options}
 	p.apply(&r)
@@ -1138,6 +1145,7 @@ func (c *Client) ListOrganizationSecrets(ctx context.Context, options ...Request
 // servers that use it.
 //
 // PUT /v1/organizations/me/secrets/{secretKey}; permission workspaces.admin, scope org:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) SetOrganizationSecret(ctx context.Context, secretKey string, body SetSecretBody, options ...RequestOption) (*SecretDone, *Meta, error) {
 	r := call{method: "PUT", path: "/v1/organizations/me/secrets/" + part(secretKey), options: options, body: body}
 	return unwrap[SecretDone, Meta](ctx, c, r)
@@ -1150,6 +1158,7 @@ func (c *Client) SetOrganizationSecret(ctx context.Context, secretKey string, bo
 // servers that use it.
 //
 // DELETE /v1/organizations/me/secrets/{secretKey}; permission workspaces.admin, scope org:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) DeleteOrganizationSecret(ctx context.Context, secretKey string, options ...RequestOption) (*SecretDone, *Meta, error) {
 	r := call{method: "DELETE", path: "/v1/organizations/me/secrets/" + part(secretKey), options: options}
 	return unwrap[SecretDone, Meta](ctx, c, r)
@@ -1174,6 +1183,7 @@ func (c *Client) ListWorkspaceSecrets(ctx context.Context, workspaceID string, o
 // servers that use it.
 //
 // PUT /v1/workspaces/{workspaceId}/secrets/{secretKey}; permission workspaces.admin, scope org:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) SetWorkspaceSecret(ctx context.Context, workspaceID string, secretKey string, body SetSecretBody, options ...RequestOption) (*SecretDone, *Meta, error) {
 	r := call{method: "PUT", path: "/v1/workspaces/" + part(workspaceID) + "/secrets/" + part(secretKey), options: options, body: body}
 	return unwrap[SecretDone, Meta](ctx, c, r)
@@ -1186,6 +1196,7 @@ func (c *Client) SetWorkspaceSecret(ctx context.Context, workspaceID string, sec
 // servers that use it.
 //
 // DELETE /v1/workspaces/{workspaceId}/secrets/{secretKey}; permission workspaces.admin, scope org:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) DeleteWorkspaceSecret(ctx context.Context, workspaceID string, secretKey string, options ...RequestOption) (*SecretDone, *Meta, error) {
 	r := call{method: "DELETE", path: "/v1/workspaces/" + part(workspaceID) + "/secrets/" + part(secretKey), options: options}
 	return unwrap[SecretDone, Meta](ctx, c, r)
@@ -1264,6 +1275,7 @@ func (c *Client) ImportTemplate(ctx context.Context, body ImportTemplateBody, op
 // DeleteTemplate: Forget a template.
 //
 // DELETE /v1/templates/{templateId}; permission workspaces.admin, scope org:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) DeleteTemplate(ctx context.Context, templateID string, options ...RequestOption) error {
 	r := call{method: "DELETE", path: "/v1/templates/" + part(templateID), options: options}
 	return c.json(ctx, r, nil)
@@ -1284,6 +1296,7 @@ func (c *Client) ListOrganizationTemplates(ctx context.Context, options ...Reque
 // when some failed.
 //
 // POST /v1/organizations/me/import; permission workspaces.admin, scope org:admin. Takes Idempotent.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) ImportOrganization(ctx context.Context, body ImportOrganizationBody, options ...RequestOption) (*OrgImportData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/organizations/me/import", options: options, body: body}
 	return unwrap[OrgImportData, Meta](ctx, c, r)

@@ -123,7 +123,7 @@ type AllowlistData struct {
 	Plugins  []AllowedRow `json:"plugins"`
 }
 
-// ApprovalData is part of GetApproval, DecideApproval.
+// ApprovalData is part of GetApproval, DecideApproval, Waiting.
 type ApprovalData struct {
 	Approval ApprovalRow `json:"approval"`
 }
@@ -133,7 +133,7 @@ type ApprovalList struct {
 	Approvals []ApprovalRow `json:"approvals"`
 }
 
-// ApprovalRow is part of ListApprovals, GetApproval, DecideApproval.
+// ApprovalRow is part of ListApprovals, GetApproval, DecideApproval and others.
 type ApprovalRow struct {
 	ID            string     `json:"id"`
 	Action        string     `json:"action"` // The operation's id.
@@ -979,6 +979,7 @@ type NewAPIKeyData struct {
 // OauthCheck is part of CheckURLOAuth, CheckServerOAuth.
 type OauthCheck struct {
 	EffectiveAuthMethod   string  `json:"effectiveAuthMethod"`   // One of oauth, headers, none.
+	Reachable             bool    `json:"reachable"`             // False when nothing answered at the URL: whether it wants a sign-in is not known then.
 	RequiresAuthorization bool    `json:"requiresAuthorization"` // A sign-in is still missing.
 	ServerURL             *string `json:"serverUrl"`
 	UseOAuth              bool    `json:"useOAuth"`
@@ -2123,3 +2124,6 @@ type WorkspaceRow struct {
 	Tier               int64      `json:"tier"`
 	UpdatedAt          time.Time  `json:"updatedAt"`
 }
+
+// waits is what an operation answers that waits for a person.
+type waits = ApprovalData

@@ -84,6 +84,7 @@ func (x *env) report(err error) int {
 func (x *env) problemOf(err error) *problem {
 	var (
 		own      *problem
+		waiting  *client.Waiting
 		answered *client.Error
 		declared *fault.Error
 		network  *url.Error
@@ -92,6 +93,8 @@ func (x *env) problemOf(err error) *problem {
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &waiting) && errors.As(err, &answered):
+		return &problem{exitOf(answered.Status, answered.Code), answered.Code, answered.Error() + held(waiting.Approval), answered.Details}
 	case errors.As(err, &answered):
 		return &problem{exitOf(answered.Status, answered.Code), answered.Code, answered.Error() + x.next(answered), answered.Details}
 	case errors.As(err, &declared): // a command's own, so its cause may be told
@@ -132,9 +135,6 @@ func (x *env) next(e *client.Error) string {
 		return "\nSign in (headgate login), or set HEADGATE_KEY."
 	case e.Status == 404 && e.Code == "":
 		return "\nIs the URL right? It is the part before /v1: " + x.baseURL()
-	case e.Status == 202:
-		id, _ := e.Details["approvalId"].(string)
-		return fmt.Sprintf("\nIt waits as %s. A person decides: headgate approval approve %s (or deny). Then give this command again.", id, id)
 	case e.Status == 402 && e.Details["exceeded_periods"] != nil:
 		return fmt.Sprintf("\nUsed up: %s. See headgate budget show, and headgate budget set.", strings.Join(texts(e.Details["exceeded_periods"]), ", "))
 	case e.Status == 410:
@@ -145,6 +145,11 @@ func (x *env) next(e *client.Error) string {
 		return fmt.Sprintf("\nTry again in %s.", e.RetryAfter.Round(time.Second))
 	}
 	return ""
+}
+
+// held is what becomes of an operation that waits for a person.
+func held(a client.ApprovalRow) string {
+	return fmt.Sprintf("\nIt waits as %s until %s. A person decides: headgate approval approve %s (or deny). Then give this command again.", a.ID, a.ExpiresAt.UTC().Format("15:04 UTC"), a.ID)
 }
 
 // unmet is what an import lacks.

@@ -49,8 +49,12 @@ func (d *Door) describe(o *operation, schemas huma.Registry) huma.Operation {
 		}
 	}
 	if o.Gate != "" {
+		waits := &huma.Schema{Type: huma.TypeObject}
+		if d.cfg.Waits != nil {
+			waits = schemas.Schema(reflect.PointerTo(d.cfg.Waits), true, "")
+		}
 		hop.Responses["202"] = &huma.Response{Description: "Accepted: the organization's policy wants a person's approval first. Ask again for the same once it is given.",
-			Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}}}}
+			Content: map[string]*huma.MediaType{"application/json": {Schema: waits}}}
 		hop.Extensions["x-gate"] = o.Gate
 	}
 	if o.Idempotent {

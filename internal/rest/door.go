@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 
@@ -47,6 +48,8 @@ type Config struct {
 	// handler does not run. input is the same text for the same request. Nil:
 	// nothing is held back.
 	Gate func(ctx context.Context, op Op, input []byte) (waits any, err error)
+	// Waits is the type of what Gate returns, for the document.
+	Waits reflect.Type
 
 	// Failed is told of every fault that is answered with 500 or above; it must
 	// be quick. May be nil.

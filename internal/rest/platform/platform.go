@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -106,6 +107,7 @@ func New(o Options) *rest.Door {
 		Limit:       meter.Meter{Limiter: o.Limiter, Tenancy: o.Tenancy, Addresses: o.Addresses, Operators: o.Operators}.Limit,
 		Failed:      a.failed,
 		Gate:        a.gate,
+		Waits:       reflect.TypeFor[rest.OK[approvalData, rest.Meta]](),
 		Idempotency: o.Idempotency,
 		Sealer:      o.Keys,
 	})

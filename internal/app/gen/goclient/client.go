@@ -17,19 +17,35 @@ func Generate(d *spec.Document, source string) (map[string][]byte, error) {
 	t := newTypes()
 	methods := map[string]string{}
 	var ops strings.Builder
+	var waits *spec.Schema // what operations answer that wait for a person
 	for _, o := range d.Operations {
 		m := method{o, t, exported(o.ID)}
 		if other, ok := methods[m.name]; ok {
 			return nil, fmt.Errorf("two operations are called %s in Go: %s and %s", m.name, other, o.ID)
 		}
 		methods[m.name] = o.ID
+		if o.Gated {
+			data, _, ok := o.Waits.Envelope()
+			if !ok || waits != nil && waits != data {
+				return nil, fmt.Errorf("%s: what it answers while it waits is not what the others answer", o.ID)
+			}
+			waits = data
+		}
 		if err := m.write(&ops); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.ID, err)
 		}
 	}
 	var structs strings.Builder
+	if waits != nil {
+		if err := t.use(waits, "Waits", "Waiting", false); err != nil {
+			return nil, err
+		}
+	}
 	if err := t.write(&structs); err != nil {
 		return nil, err
+	}
+	if waits != nil {
+		fmt.Fprintf(&structs, "\n// waits is what an operation answers that waits for a person.\ntype waits = %s\n", exported(waits.Name))
 	}
 	files := map[string][]byte{}
 	for name, body := range map[string]string{"operations.go": ops.String(), "params.go": writeSetters(ops.String()), "types.go": structs.String()} {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -65,16 +66,25 @@ type byID struct {
 	ID string `path:"id"`
 }
 
+type approvalData struct {
+	Approval approvalRow `json:"approval"`
+}
+
+type approvalRow struct {
+	ID      string    `json:"id"`
+	Expires rest.Time `json:"expiresAt"`
+}
+
 // door has an operation of each shape.
 func door() *rest.Door {
-	d := rest.New(rest.Config{Base: "/v1", Title: "Things", Version: "1", Form: rest.PlatformForm(nil)})
+	d := rest.New(rest.Config{Base: "/v1", Title: "Things", Version: "1", Form: rest.PlatformForm(nil), Waits: reflect.TypeFor[rest.OK[approvalData, rest.Meta]]()})
 	rest.Handle(d, rest.Op{Method: "GET", Path: "/things", ID: "listThings", Summary: "List things", Permission: access.ServicesRead},
 		func(context.Context, *listInput) (*rest.OK[things, rest.Paged], error) { return nil, nil })
 	rest.Handle(d, rest.Op{Method: "POST", Path: "/parents/{parentId}/things", ID: "makeThing", Summary: "Make a thing", Detail: "It is made at once.", Permission: access.ServicesAdmin},
 		func(context.Context, *makeInput) (*rest.OK[thing, rest.Meta], error) { return nil, nil })
 	rest.Handle(d, rest.Op{Method: "GET", Path: "/things/{id}", ID: "getThing", Summary: "A thing", Public: true},
 		func(context.Context, *byID) (*thing, error) { return nil, nil })
-	rest.Handle(d, rest.Op{Method: "DELETE", Path: "/things/{id}", ID: "removeThing", Summary: "Remove a thing", Permission: access.ServicesAdmin},
+	rest.Handle(d, rest.Op{Method: "DELETE", Path: "/things/{id}", ID: "removeThing", Summary: "Remove a thing", Permission: access.ServicesAdmin, Gate: "destructive"},
 		func(context.Context, *byID) (*rest.None, error) { return nil, nil })
 	rest.Stream(d, rest.Op{Method: "GET", Path: "/events", ID: "followThings", Summary: "Follow", Permission: access.ServicesRead}, "text/event-stream",
 		func(context.Context, *rest.None) (func(http.ResponseWriter), error) { return nil, nil })
@@ -143,6 +153,8 @@ func TestGenerate(t *testing.T) {
 		"free JSON stays bytes":                              "Raw       json.RawMessage",
 		"a description becomes a comment":                    "`json:\"serverUrl,omitempty\"` // Where it is.",
 		"allowed values are listed":                          "// One of a, b.",
+		"what may wait for a person says so":                 "// Where a person must agree first, the error is a *Waiting.\nfunc (c *Client) RemoveThing(",
+		"what waits has the document's type":                 "type waits = ApprovalData",
 		"the right is documented":                            "// POST /v1/parents/{parentId}/things; permission services.admin, scope mcp:admin.",
 	} {
 		t.Run(promise, func(t *testing.T) {
@@ -160,6 +172,17 @@ func TestGenerate(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestGated shows that a client is not made of an operation whose other answer
+// nobody could read.
+func TestGated(t *testing.T) {
+	d := rest.New(rest.Config{Base: "/v1", Title: "Bad", Version: "1", Form: rest.PlatformForm(nil)})
+	rest.Handle(d, rest.Op{Method: "DELETE", Path: "/x", ID: "x", Summary: "X", Permission: access.ServicesAdmin, Gate: "destructive"},
+		func(context.Context, *rest.None) (*rest.None, error) { return nil, nil })
+	if _, err := goclient.Generate(parse(t, d), "a test"); err == nil || !strings.Contains(err.Error(), "waits") {
+		t.Fatal(err)
+	}
 }
 
 // TestGenerated compiles what was generated together with the hand-written part.

@@ -72,6 +72,9 @@ func (m method) writeComment(b *strings.Builder) {
 	if o.Idempotent {
 		b.WriteString(" Takes Idempotent.")
 	}
+	if o.Gated {
+		b.WriteString("\n// Where a person must agree first, the error is a *Waiting.")
+	}
 	b.WriteString("\n")
 }
 

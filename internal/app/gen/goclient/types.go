@@ -10,7 +10,7 @@ import (
 )
 
 // reserved are the names that package client declares by hand.
-var reserved = []string{"Client", "Error", "Option", "RequestOption", "Stream", "StreamEvent", "New", "NewStream", "Idempotent", "Header"}
+var reserved = []string{"Client", "Error", "Option", "RequestOption", "Stream", "StreamEvent", "Waiting", "New", "NewStream", "Idempotent", "Header"}
 
 // types collects the structs that the methods need.
 type types struct {

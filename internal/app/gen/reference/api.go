@@ -62,7 +62,7 @@ func operation(b *strings.Builder, o *spec.Operation) {
 	body(b, o)
 	answer(b, o)
 	if o.Gated {
-		b.WriteString("\nAnswers 202 with an approval to wait for where the organization's policy wants a person's consent first.\n")
+		b.WriteString("\nAnswers 202 with `data.approval` (as [getApproval](#getapproval) shows it) where the organization's policy wants a person's consent first: ask again for exactly the same once it is given.\n")
 	}
 	failures(b, o)
 	fmt.Fprintf(b, "\n```sh\n%s\n```\n", Curl(o))

@@ -31,8 +31,9 @@ type Operation struct {
 	Public     bool   // takes no credential
 	Permission string
 	Scope      string
-	Idempotent bool // takes Idempotency-Key
-	Gated      bool // may be held back for a person's approval: 202
+	Idempotent bool    // takes Idempotency-Key
+	Gated      bool    // may be held back for a person's approval: 202
+	Waits      *Schema // what it then answers
 	Params     []Param
 	Body       *Schema // nil when there is none
 	BodyType   string  // its media type
@@ -64,11 +65,14 @@ func (o *Operation) Streams() bool {
 }
 
 // Envelope returns data and meta when the answer is {success, data, meta}.
-func (o *Operation) Envelope() (data, meta *Schema, ok bool) {
-	if o.Answer == nil || len(o.Answer.Properties) != 3 || o.Answer.Properties["success"] == nil {
+func (o *Operation) Envelope() (data, meta *Schema, ok bool) { return o.Answer.Envelope() }
+
+// Envelope returns data and meta of a schema that is {success, data, meta}.
+func (s *Schema) Envelope() (data, meta *Schema, ok bool) {
+	if s == nil || len(s.Properties) != 3 || s.Properties["success"] == nil {
 		return nil, nil, false
 	}
-	data, meta = o.Answer.Properties["data"], o.Answer.Properties["meta"]
+	data, meta = s.Properties["data"], s.Properties["meta"]
 	return data, meta, data != nil && meta != nil
 }
 
@@ -214,12 +218,13 @@ func (d *Document) responses(o *Operation, raw map[string]*rawBody) error {
 			o.Failures = append(o.Failures, Failure{status, raw[text].Description})
 			continue
 		}
-		if o.Gated && status == http.StatusAccepted {
-			continue // it waits: clients take that as an error
-		}
 		mediaType, answer, err := d.content(raw[text])
 		if err != nil {
 			return err
+		}
+		if o.Gated && status == http.StatusAccepted {
+			o.Waits = answer // clients take that as an error
+			continue
 		}
 		if o.Status != 0 && (answer == nil || answer != o.Answer) {
 			return fmt.Errorf("has two answers of success: %d and %d", o.Status, status)
