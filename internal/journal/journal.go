@@ -183,8 +183,8 @@ func (j *Journal) Append(payload []byte) (uint64, error) {
 	return number, nil
 }
 
-// ahead is how much is cleared at a time.
-const ahead = 1 << 20
+// zeros is what is cleared at a time.
+var zeros [1 << 20]byte
 
 // clear writes zeros ahead of the frames, at least to the given place. Blocks
 // that a file system has set aside but never written are marked so, and the
@@ -192,15 +192,14 @@ const ahead = 1 << 20
 // journal to write as well, and takes several times as long. What is
 // cleared belongs to frames of an earlier turn, all of them applied.
 func (j *Journal) clear(to int64) error {
-	from := j.plain[j.current]
-	if to <= from {
-		return nil
+	for from := j.plain[j.current]; from < to; {
+		end := min(from+int64(len(zeros)), j.size)
+		if _, err := j.files[j.current].WriteAt(zeros[:end-from], from); err != nil {
+			return err
+		}
+		from = end
+		j.plain[j.current] = end
 	}
-	end := min(max(to, from+ahead), j.size)
-	if _, err := j.files[j.current].WriteAt(make([]byte, end-from), from); err != nil {
-		return err
-	}
-	j.plain[j.current] = end
 	return nil
 }
 
