@@ -28,6 +28,10 @@ type serverAuthorizeCmd struct {
 	ClientSecret      bool           `help:"That client has a secret: it is asked for, or is the first line of the input."`
 	PrivateKey        string         `placeholder:"FILE" help:"That client has a private key (PEM, PKCS #8) instead."`
 	ClientCredentials bool           `help:"Sign in as that client itself, not as a person."`
+	Assertion         string         `placeholder:"FILE" help:"Sign in with this JWT, which that client's platform gave it (workload identity)."`
+	IDToken           string         `name:"id-token" placeholder:"FILE" help:"Sign in with this ID token of your organization's identity provider (enterprise-managed authorization)."`
+	IdentityProvider  string         `placeholder:"URL" help:"The issuer of --id-token."`
+	IdentityClientID  string         `placeholder:"ID" help:"The client that --id-token was issued to."`
 	Port              uint16         `placeholder:"PORT" help:"Hear the answer at http://127.0.0.1:PORT/callback; left out, any port."`
 	Timeout           time.Duration  `default:"5m" placeholder:"TIME" help:"How long to wait for the person."`
 	AllowNetworks     []netip.Prefix `sep:"none" placeholder:"NET" help:"Private networks that the server and its authorization server may be in, such as 10.1.0.0/16. Repeatable."`
@@ -41,7 +45,8 @@ port first: ssh -L 8765:127.0.0.1:8765 …, with --port 8765.
     headgate server authorize crm
     headgate server authorize crm --scope contacts:write
     headgate server authorize crm --client-id abc --client-secret --port 8765
-    headgate server authorize crm --client-id robot --client-credentials --private-key robot.pem`
+    headgate server authorize crm --client-id robot --client-credentials --private-key robot.pem
+    headgate server authorize crm --client-id robot --assertion token.jwt`
 }
 
 // Run signs the person in and hands the tokens to the server.
@@ -71,6 +76,9 @@ func (c *serverAuthorizeCmd) Run(ctx context.Context, x *env) error {
 	if given == nil {
 		o.Document = c.ClientID
 	}
+	if o.Vouched, err = c.vouched(oauth.New(o)); err != nil {
+		return err
+	}
 	keeping := &keepTokens{api: api, server: s, machine: c.ClientCredentials}
 	g, err := oauth.New(o).SignIn(ctx, s.URL, scopes, keeping.use)
 	if err != nil {
@@ -89,12 +97,16 @@ func (c *serverAuthorizeCmd) Run(ctx context.Context, x *env) error {
 
 // given is the client that was registered by hand; nil when there is none.
 func (c *serverAuthorizeCmd) given(x *env) (*oauth.Registration, error) {
-	document := strings.HasPrefix(c.ClientID, "https://") && !c.ClientSecret && !c.ClientCredentials && c.PrivateKey == ""
+	own := c.ClientSecret || c.PrivateKey != "" || c.ClientCredentials || c.Assertion != "" || c.IDToken != ""
 	switch {
-	case document:
-		return nil, nil
-	case c.ClientID == "" && (c.ClientSecret || c.PrivateKey != "" || c.ClientCredentials):
-		return nil, invalid("whose secret or key is it? Give --client-id")
+	case strings.HasPrefix(c.ClientID, "https://") && !own:
+		return nil, nil // a document
+	case c.ClientID == "" && own:
+		return nil, invalid("which client is it? Give --client-id")
+	case c.ClientCredentials && c.Assertion != "", c.ClientCredentials && c.IDToken != "", c.Assertion != "" && c.IDToken != "":
+		return nil, invalid("there is one way to sign in. Give one of --client-credentials, --assertion and --id-token")
+	case (c.IDToken == "") != (c.IdentityProvider == "") || (c.IDToken == "") != (c.IdentityClientID == ""):
+		return nil, invalid("--id-token, --identity-provider and --identity-client-id go together")
 	case c.ClientSecret && c.PrivateKey != "":
 		return nil, invalid("a client has a secret or a private key. Give one of --client-secret and --private-key")
 	case c.ClientCredentials && !c.ClientSecret && c.PrivateKey == "":
@@ -111,15 +123,37 @@ func (c *serverAuthorizeCmd) given(x *env) (*oauth.Registration, error) {
 		g.Secret = seal.NewValue(secret)
 	}
 	if c.PrivateKey != "" {
-		text, err := os.ReadFile(c.PrivateKey)
-		if err != nil {
-			return nil, invalid("%s cannot be read.\nGive a file with a private key in PEM form", c.PrivateKey)
+		var err error
+		if g.Key, err = secretFile(c.PrivateKey); err != nil {
+			return nil, err
 		}
-		if g.Key = seal.NewValue(string(text)); !oauth.KeyOK(g.Key) {
+		if !oauth.KeyOK(g.Key) {
 			return nil, oauth.ErrKey
 		}
 	}
 	return g, nil
+}
+
+// vouched is what to sign in with instead of a person; nil when a person does.
+func (c *serverAuthorizeCmd) vouched(client *oauth.Client) (oauth.Assertion, error) {
+	switch {
+	case c.Assertion != "":
+		token, err := secretFile(c.Assertion)
+		return oauth.Workload(token), err
+	case c.IDToken != "":
+		token, err := secretFile(c.IDToken)
+		return client.Assertion(oauth.Identity{Issuer: c.IdentityProvider, Client: oauth.Registration{ID: c.IdentityClientID}, Token: token}), err
+	}
+	return nil, nil
+}
+
+// secretFile reads a short text that nobody else should see.
+func secretFile(path string) (seal.Value, error) {
+	text, err := os.ReadFile(path)
+	if err != nil || len(text) > 64<<10 {
+		return seal.Value{}, invalid("%s cannot be read, or is too long", path)
+	}
+	return seal.NewValue(strings.TrimSpace(string(text))), nil
 }
 
 // scopes are what to ask for: the flags, and what was granted before.

@@ -254,6 +254,29 @@ func TestAuthorizeWays(t *testing.T) {
 		testkit.Equal(t, len(p.pages), 0)
 		contains(t, p.call(name), "through")
 	})
+	t.Run("with what somebody else says of a workload, or of a person", func(t *testing.T) {
+		as, at, name := protected(t)
+		file := filepath.Join(t.TempDir(), "token")
+		testkit.Must0(t, os.WriteFile(file, []byte("a.b.c\n"), 0o600))
+		var asked []string
+		as.OnToken = func(w http.ResponseWriter, r *http.Request) bool {
+			asked = append(asked, r.FormValue("grant_type")+" "+r.FormValue("assertion")+r.FormValue("subject_token")+" "+r.FormValue("client_id"))
+			if r.FormValue("audience") != "" {
+				fmt.Fprint(w, `{"access_token":"d.e.f","token_type":"N_A"}`)
+				return true
+			}
+			access, _ := as.Grant(at.URL)
+			fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":600}`, access)
+			return true
+		}
+		contains(t, p.want(0, "server", "authorize", name, "--client-id", "robot", "--assertion", file), "sign in again then")
+		contains(t, p.call(name), "through")
+		p.want(0, "server", "authorize", name, "--client-id", "robot", "--id-token", file, "--identity-provider", as.URL, "--identity-client-id", "sso")
+		contains(t, p.call(name), "through")
+		testkit.Equal(t, asked, []string{"urn:ietf:params:oauth:grant-type:jwt-bearer a.b.c robot", "urn:ietf:params:oauth:grant-type:token-exchange a.b.c sso",
+			"urn:ietf:params:oauth:grant-type:jwt-bearer d.e.f robot"})
+		testkit.Equal(t, len(p.pages), 0)
+	})
 	t.Run("as a client that was registered by hand, at its port", func(t *testing.T) {
 		as, _, name := protected(t)
 		as.Metadata = func(m map[string]any) { delete(m, "registration_endpoint") }
@@ -285,7 +308,8 @@ func TestAuthorizeWays(t *testing.T) {
 	t.Run("flags that do not fit", func(t *testing.T) {
 		_, _, name := protected(t)
 		for _, flags := range [][]string{{"--client-secret"}, {"--client-credentials"}, {"--client-id", "c", "--client-credentials"}, {"--scope", `a"b`},
-			{"--client-id", "c", "--private-key", "/nowhere"}, {"--allow-networks", "10.0.0.0/99"}, {"--port", "70000"}} {
+			{"--client-id", "c", "--private-key", "/nowhere"}, {"--assertion", "x"}, {"--client-id", "c", "--assertion", "/nowhere"}, {"--client-id", "c", "--id-token", "x"},
+			{"--client-id", "c", "--client-secret", "--client-credentials", "--assertion", "x"}, {"--identity-provider", "https://idp.example"}, {"--allow-networks", "10.0.0.0/99"}, {"--port", "70000"}} {
 			p.want(2, append([]string{"server", "authorize", name}, flags...)...)
 		}
 		testkit.Equal(t, len(p.pages), 0)

@@ -31,6 +31,7 @@ type Options struct {
 	Given    *Registration // made by hand; nil: Document is used, or the client registers itself
 	Document string        // the https URL of the client's metadata document
 	Machine  bool          // sign in as Given itself (client credentials), not as a person
+	Vouched  Assertion     // sign in with this instead of a person
 	Now      func() time.Time
 }
 
@@ -111,8 +112,11 @@ func stepUp(ch *discovery.Challenge) bool { return ch.Error == "insufficient_sco
 
 // grant asks for tokens in the client's way.
 func (c *Client) grant(ctx context.Context, r *Resource, scopes []string) (*Grant, error) {
-	if c.Machine {
+	switch {
+	case c.Machine:
 		return c.credentials(ctx, r, scopes)
+	case c.Vouched != nil:
+		return c.vouched(ctx, r, scopes)
 	}
 	return c.code(ctx, r, scopes)
 }

@@ -57,7 +57,7 @@ func (c *Client) code(ctx context.Context, r *Resource, scopes []string) (*Grant
 		return nil, err
 	}
 	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {c.Redirect}, "code_verifier": {verifier}, "resource": {r.URI}}
-	t, err := c.token(ctx, r.Issuer.Token, r.Issuer.Issuer, client, form, seal.NewValue(code), seal.NewValue(verifier))
+	t, err := c.token(ctx, r.Issuer.Token, r.Issuer.Issuer, client, form, bearer, seal.NewValue(code), seal.NewValue(verifier))
 	if err != nil {
 		return nil, err
 	}

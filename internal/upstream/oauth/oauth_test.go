@@ -242,6 +242,55 @@ func TestMachine(t *testing.T) {
 	})
 }
 
+func TestVouched(t *testing.T) {
+	type asked struct{ Grant, Assertion, Audience, Resource, Client string }
+	serve := func(h *house, refuse string) *[]asked {
+		var list []asked
+		h.as.OnToken = func(w http.ResponseWriter, r *http.Request) bool {
+			_, kind, _ := strings.Cut(r.FormValue("grant_type"), "grant-type:")
+			list = append(list, asked{kind, r.FormValue("assertion") + r.FormValue("subject_token"), r.FormValue("audience"), r.FormValue("resource"), r.FormValue("client_id")})
+			access, _ := h.as.Grant(h.at.URL)
+			switch {
+			case refuse == kind:
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprint(w, `{"error":"invalid_grant"}`)
+			case kind == "token-exchange":
+				fmt.Fprint(w, `{"access_token":"jag","token_type":"N_A","issued_token_type":"urn:ietf:params:oauth:token-type:id-jag"}`)
+			default:
+				fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer"}`, access)
+			}
+			return true
+		}
+		return &list
+	}
+	t.Run("a workload with what its platform gave it", func(t *testing.T) {
+		h := newHouse(t)
+		list := serve(h, "")
+		h.client.Given, h.client.Vouched = &oauth.Registration{ID: "robot"}, oauth.Workload(seal.NewValue("jwt"))
+		testkit.Must(h.signIn(t))(t)
+		testkit.Equal(t, *list, []asked{{"jwt-bearer", "jwt", "", h.at.URL, "robot"}})
+	})
+	t.Run("a person with what their identity provider says, for that authorization server alone", func(t *testing.T) {
+		h := newHouse(t)
+		list := serve(h, "")
+		h.client.Given = &oauth.Registration{ID: "robot"}
+		h.client.Vouched = oauth.New(h.client).Assertion(oauth.Identity{Issuer: h.as.URL, Client: oauth.Registration{ID: "sso"}, Token: seal.NewValue("idt")})
+		testkit.Must(h.signIn(t))(t)
+		testkit.Equal(t, *list, []asked{{"token-exchange", "idt", h.as.URL, h.at.URL, "sso"}, {"jwt-bearer", "jag", "", h.at.URL, "robot"}})
+	})
+	t.Run("what is refused is not tried again, nor in another way", func(t *testing.T) {
+		for _, refuse := range []string{"token-exchange", "jwt-bearer"} {
+			h := newHouse(t)
+			list := serve(h, refuse)
+			h.client.Given = &oauth.Registration{ID: "robot"}
+			h.client.Vouched = oauth.New(h.client).Assertion(oauth.Identity{Issuer: h.as.URL, Client: oauth.Registration{ID: "sso"}, Token: seal.NewValue("idt")})
+			_, err := h.signIn(t)
+			testkit.Fault(t, err, "oauth.refused")
+			testkit.Equal(t, []any{(*list)[len(*list)-1].Grant, len(h.pages)}, []any{refuse, 0})
+		}
+	})
+}
+
 // TestRefusals: what a stranger may have put into metadata and redirects gets
 // no code, no secret and no page.
 func TestRefusals(t *testing.T) {

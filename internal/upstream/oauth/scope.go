@@ -21,7 +21,7 @@ func (c *Client) scopes(r *Resource, ch discovery.Challenge, known []string) []s
 	} else {
 		list = merge(list, r.Scopes)
 	}
-	if len(list) > 0 && !c.Machine && slices.Contains(r.Issuer.Scopes, offline) {
+	if len(list) > 0 && !c.Machine && c.Vouched == nil && slices.Contains(r.Issuer.Scopes, offline) {
 		list = merge(list, []string{offline})
 	}
 	return list

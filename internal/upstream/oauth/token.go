@@ -47,7 +47,7 @@ func (c *Client) Renew(ctx context.Context, n Renewal) (*Tokens, error) {
 	if n.Refresh.Empty() {
 		form = machine(n.Resource, n.Scope)
 	}
-	return c.token(ctx, n.Endpoint, n.Issuer, &n.Client, form, n.Refresh)
+	return c.token(ctx, n.Endpoint, n.Issuer, &n.Client, form, bearer, n.Refresh)
 }
 
 // credentials signs the client itself in.
@@ -60,7 +60,7 @@ func (c *Client) credentials(ctx context.Context, r *Resource, scopes []string) 
 		return nil, err
 	}
 	scope := strings.Join(scopes, " ")
-	t, err := c.token(ctx, r.Issuer.Token, r.Issuer.Issuer, client, machine(r.URI, scope))
+	t, err := c.token(ctx, r.Issuer.Token, r.Issuer.Issuer, client, machine(r.URI, scope), bearer)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +78,12 @@ func machine(resource, scope string) url.Values {
 	return form
 }
 
-// token makes one request to a token endpoint. secrets are those of the form.
-func (c *Client) token(ctx context.Context, endpoint, issuer string, client *Registration, form url.Values, secrets ...seal.Value) (*Tokens, error) {
+// bearer is the type of token that MCP servers take.
+const bearer = "Bearer"
+
+// token makes one request to a token endpoint, for a token of a kind. secrets
+// are those of the form.
+func (c *Client) token(ctx context.Context, endpoint, issuer string, client *Registration, form url.Values, kind string, secrets ...seal.Value) (*Tokens, error) {
 	at, err := private(endpoint)
 	if err != nil {
 		return nil, err
@@ -112,7 +116,7 @@ func (c *Client) token(ctx context.Context, endpoint, issuer string, client *Reg
 	if err != nil {
 		return nil, err
 	}
-	return tokens(status, text, append(secrets, client.Secret))
+	return tokens(status, text, kind, append(secrets, client.Secret))
 }
 
 // ask makes a request of one of the client's endpoints and reads the answer.
@@ -139,7 +143,7 @@ func (c *Client) ask(r *http.Request) (status int, text []byte, err error) {
 var final = map[string]bool{"invalid_grant": true, "invalid_client": true, "unauthorized_client": true, "unsupported_grant_type": true, "invalid_scope": true, "invalid_target": true, "access_denied": true}
 
 // tokens judges a token endpoint's answer.
-func tokens(status int, text []byte, secrets []seal.Value) (*Tokens, error) {
+func tokens(status int, text []byte, kind string, secrets []seal.Value) (*Tokens, error) {
 	var a struct {
 		Access    string      `json:"access_token"`
 		Refresh   string      `json:"refresh_token"`
@@ -154,8 +158,8 @@ func tokens(status int, text []byte, secrets []seal.Value) (*Tokens, error) {
 		return nil, ErrRefused.Saying("The authorization server refused the request for a token%s. Sign in again.", because(text, secrets...)).With("error", a.Error)
 	case status != http.StatusOK || bad || a.Access == "":
 		return nil, ErrToken.Saying("The authorization server's token endpoint answered %d without a token%s. Try again later, and report it to whoever runs it.", status, because(text, secrets...)).With("status", status)
-	case a.Type != "" && !strings.EqualFold(a.Type, "Bearer"):
-		return nil, ErrToken.Saying("The authorization server gives tokens of another type than Bearer, which are not supported here. Report it to whoever runs it.")
+	case a.Type != "" && !strings.EqualFold(a.Type, kind):
+		return nil, ErrToken.Saying("The authorization server gives tokens of another type than %s, which are not supported here. Report it to whoever runs it.", kind)
 	case netguard.CheckHeader("Authorization", "Bearer "+a.Access) != nil, len(a.Access) > maxText, len(a.Refresh) > maxText, len(a.Scope) > maxText:
 		return nil, ErrToken.Saying("The authorization server's token is too long, or holds characters that a header cannot carry. Report it to whoever runs it.")
 	}
