@@ -250,6 +250,18 @@ func (h *house) plant(mails *post) map[string]string {
 		h.say(200, owner, "POST", "/v1/mcp/execute/tool", object{"serviceId": service, "toolName": "echo", "parameters": object{"text": text, "password": secrets["argument"]}}, "User-Agent: agent")
 	}
 
+	// Secrets of the organization and of a workspace, one that waits for a person, and a brought token.
+	secrets["organization's secret"], secrets["workspace's secret"], secrets["secret that waits"] = "os-3Rt6Yu9Io2Pa5Sd8", "wl-4Gh7Jk1Lz3Xc6Vb9", "aw-8Nm2Qw5Er7Ty1Ui4"
+	secrets["brought token"] = "bt-2As5Df8Gh1Jk4Lq7"
+	h.say(200, owner, "PUT", "/v1/organizations/me/secrets/SHARED", object{"value": secrets["organization's secret"]})
+	h.say(200, owner, "PUT", "/v1/workspaces/default/secrets/LOCAL", object{"value": secrets["workspace's secret"]})
+	sealed := in(h.say(201, owner, "POST", "/v1/mcp/servers", object{"slug": "sealed", "url": up.URL(), "headers": object{"X-Shared": "{{secret.SHARED}}", "X-Local": "{{secret.LOCAL}}"}}), "data", "server", "id")
+	h.say(200, owner, "POST", "/v1/mcp/servers/"+sealed+"/test", nil)
+	h.say(200, owner, "POST", "/v1/mcp/servers/"+sealed+"/oauth/import-tokens", object{"serverUrl": up.URL(), "tokens": object{"access_token": secrets["brought token"]}})
+	h.say(200, owner, "PUT", "/v1/approval-policy", object{"gates": []string{"secrets"}})
+	h.say(202, secrets["organization-key"], "PUT", "/v1/organizations/me/secrets/ASKED", object{"value": secrets["secret that waits"]})
+	h.say(200, owner, "PUT", "/v1/approval-policy", object{"gates": []string{}})
+
 	// Wrong places and wrong credentials.
 	h.say(400, "", "GET", "/v1/users/me?api_key="+secrets["personal-key"], nil)
 	h.say(401, secrets["token"]+"x", "GET", "/v1/users/me", nil)
