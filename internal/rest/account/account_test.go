@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -320,4 +321,30 @@ func TestExternalIssuer(t *testing.T) {
 	h.want(token(map[string]any{"sub": "u-2"}), "GET", "/account", 401, map[string]any{"detail": "Invalid token: missing email"})
 	h.want(token(map[string]any{"email": "ada@example.com", "exp": time.Now().Add(-time.Hour).Unix()}), "GET", "/account", 401, map[string]any{"detail": "Token expired"})
 	h.want(token(map[string]any{"email": "ada@example.com", "aud": "other"}), "GET", "/account", 401, map[string]any{"detail": "Invalid token"})
+}
+
+// A server's failure is told and not charged (security.md B03, at this door).
+func TestBackendFailure(t *testing.T) {
+	broken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "boom", http.StatusInternalServerError)
+	})
+	h := newHouse(t, testkit.SQLite(t), world.Options{Builtins: upstream.Builtins{"broken": broken}})
+	p := h.Tenant("ada")
+	key := h.want(p.Token, "POST", "/enable", 200, nil)["mcp_api_key"].(string)
+	by := testkit.Must(h.APIKeys.Authenticate(t.Context(), key, netip.MustParseAddr("192.0.2.1")))(t)
+	d := h.Builtin(p.Organization, "broken", "broken")
+	ws := testkit.Must(h.Resolver.Workspace(t.Context(), p.Organization.ID, d.Workspace))(t)
+	server, _ := ws.Server("broken")
+	_, err := h.Calls.Do(t.Context(), &call.Request{CallID: id.NewRaw(), Door: "gateway", Request: upstream.Request{Server: server, By: by, Revision: mcp.LatestLegacy,
+		Method: mcp.MethodToolsCall, Name: "echo", ID: []byte("1"), Body: []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{}}}`)}}, quiet{})
+	testkit.Fault(t, err, upstream.ErrFailed.Code)
+	u := h.want(p.Token, "GET", "/usage", 200, map[string]any{"total_calls": 1.0})
+	one := u["tool_calls"].([]any)[0].(map[string]any)
+	testkit.Equal(t, []any{one["success"], one["is_backend_error"], one["credits_cost"], one["credits_charged"]}, []any{false, true, 1.0, 0.0})
+	if code, _ := one["error_code"].(string); code == "" {
+		t.Errorf("no error_code in %v", one)
+	}
+	h.want(p.Token, "GET", "/usage?success_only=true", 200, map[string]any{"total_calls": 0.0, "tool_calls": []any{}})
+	h.want(p.Token, "GET", "/usage/summary", 200, map[string]any{"credits_balance": 50.0, "credits_used_today": 0.0, "total_calls_today": 1.0, "success_rate": 0.0})
+	h.want(p.Token, "GET", "/account", 200, map[string]any{"credits_balance": 50.0, "total_credits_used": 0.0})
 }
