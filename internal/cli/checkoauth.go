@@ -20,7 +20,7 @@ func (checkOAuthCmd) Help() string {
 
     headgate check-oauth https://mcp.example.com/mcp
 
-The exit code is 3 when a sign-in is still missing, and 0 when not.`
+The exit code is 3 when a sign-in is still missing, 4 when nothing answers, so that it is not known, and 0 when none is missing.`
 }
 
 // Run asks whether a sign-in is needed.
@@ -44,11 +44,18 @@ func (c *checkOAuthCmd) Run(ctx context.Context, x *env) error {
 	}
 	o := data.Oauth
 	err = x.show(c.Format, data, func(io.Writer) error {
+		if !o.Reachable {
+			x.say("Nothing answers there, so it is not known whether a sign-in is wanted. See what is wrong: headgate doctor %s", c.Target)
+			return nil
+		}
 		x.pairs([2]string{"OAuth", yes(o.UseOAuth)}, [2]string{"Sign-in missing", yes(o.RequiresAuthorization)}, [2]string{"Calls are sent with", o.EffectiveAuthMethod})
 		return nil
 	}, func(w io.Writer) error {
 		sign := report.Case{Name: "sign-in", Status: report.OK, Detail: "No sign-in is missing.", Output: "Calls are sent with: " + o.EffectiveAuthMethod}
-		if o.RequiresAuthorization {
+		switch {
+		case !o.Reachable:
+			sign.Status, sign.Detail = report.Error, "Nothing answers there, so it is not known whether a sign-in is wanted."
+		case o.RequiresAuthorization:
 			sign.Status, sign.Detail = report.Error, "A sign-in is missing."
 		}
 		return report.WriteJUnit(w, "check-oauth", c.Target, time.Now(), 0, []report.Case{sign})
@@ -56,8 +63,11 @@ func (c *checkOAuthCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	if o.RequiresAuthorization {
-		return verdict(exitSignIn)
+	switch {
+	case !o.Reachable:
+		return verdict((&report.Report{Status: report.Failed}).ExitCode())
+	case o.RequiresAuthorization:
+		return verdict((&report.Report{Status: report.OAuthRequired}).ExitCode())
 	}
 	return nil
 }

@@ -159,7 +159,12 @@ func (x *env) show(format string, v any, text, junit func(io.Writer) error) erro
 
 // showReport renders a report and ends with its verdict's exit code.
 func (x *env) showReport(r *report.Report, format string) error {
-	err := x.show(format, r, r.WriteText, r.WriteJUnit)
+	return x.showBy(r, format, r.WriteText)
+}
+
+// showBy is showReport with another text.
+func (x *env) showBy(r *report.Report, format string, text func(io.Writer) error) error {
+	err := x.show(format, r, text, r.WriteJUnit)
 	if code := r.ExitCode(); err == nil && code != 0 {
 		return verdict(code)
 	}
@@ -213,11 +218,11 @@ func (c *validateCmd) Run(ctx context.Context, x *env) error {
 		if err != nil {
 			return err
 		}
-		r.Connection = report.Connection{Status: report.Connected, Detail: "A session was had."}
+		r.Connection = report.Connection{Status: report.Connected, Detail: "Connected and initialized."}
 		r.Checks.Connection = report.Check{Status: report.OK, Detail: r.Connection.Detail}
 		r.Checks.Initialization = report.Check{Status: report.OK, Detail: "It said what it is."}
 	}
-	return x.showReport(r, c.Format)
+	return x.showBy(r, c.Format, r.WriteBrief)
 }
 
 // codeSignIn is the Platform API's word for a server that wants a sign-in.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -19,7 +20,9 @@ type exportCmd struct {
 func (exportCmd) Help() string {
 	return `Prints everything a server offers (tools, prompts, resources) as one JSON document. Two of them can be compared: headgate diff
 
-    headgate export weather > weather.json`
+    headgate export weather > weather.json
+
+` + verdictCodes
 }
 
 // Run prints what a server offers.
@@ -34,7 +37,7 @@ func (c *exportCmd) Run(ctx context.Context, x *env) error {
 	}
 	data, _, err := api.ExportServer(ctx, s.ID)
 	if err != nil {
-		return err
+		return c.failed(x, err)
 	}
 	lists := offered(&data.Snapshot)
 	return x.show(c.Format, data.Snapshot, func(io.Writer) error {
@@ -55,6 +58,29 @@ func (c *exportCmd) Run(ctx context.Context, x *env) error {
 		}
 		return report.WriteJUnit(w, "export", c.Server, time.Now(), 0, cases)
 	})
+}
+
+// failed says why there is no export, with the exit code of a diagnosis: one list
+// that cannot be had is a server that is partly broken.
+func (c *exportCmd) failed(x *env, err error) error {
+	var e *client.Error
+	if !errors.As(err, &e) || !isUpstreams(e) {
+		return err
+	}
+	status, text := report.Failed, e.Message
+	if e.Code == codeSignIn {
+		status = report.OAuthRequired
+	} else if list, ok := e.Details["list"].(string); ok {
+		status, text = report.Partial, fmt.Sprintf("The list of %s cannot be had. %s", list, e.Message)
+	}
+	code := (&report.Report{Status: status}).ExitCode()
+	if c.Format == "junit" {
+		if err := report.WriteJUnit(x.out, "export", c.Server, time.Now(), 0, []report.Case{{Name: "export", Status: report.Error, Detail: text}}); err != nil {
+			return err
+		}
+		return verdict(code)
+	}
+	return &problem{exit: code, code: e.Code, message: text + "\nSee what is wrong: headgate doctor " + c.Server, details: e.Details}
 }
 
 type offer struct {

@@ -55,8 +55,9 @@ func (s *Service) snapshot(ctx context.Context, by *access.Principal, server *ca
 	}
 }
 
-// List returns one of the server's lists; ErrFeature when it has no such list.
-func (s *Service) List(ctx context.Context, by *access.Principal, server *catalog.Server, kind upstream.ListKind) (*upstream.Listing, error) {
+// List returns one of the server's lists as it is now, or as it was kept a moment
+// ago for who goes on reading it; ErrFeature when the server has no such list.
+func (s *Service) List(ctx context.Context, by *access.Principal, server *catalog.Server, kind upstream.ListKind, goesOn bool) (*upstream.Listing, error) {
 	if err := access.Require(by, access.ServicesRead); err != nil {
 		return nil, err
 	}
@@ -67,7 +68,11 @@ func (s *Service) List(ctx context.Context, by *access.Principal, server *catalo
 	if !facts.Has(capabilityOf(kind)) {
 		return nil, ErrFeature.Saying("The MCP server does not offer %s.", capabilityOf(kind)).With("capability", capabilityOf(kind))
 	}
-	l, err := s.Hub.List(ctx, server, by, kind)
+	ask := s.Hub.Fresh
+	if goesOn {
+		ask = s.Hub.List
+	}
+	l, err := ask(ctx, server, by, kind)
 	if err != nil {
 		return nil, s.Failure(ctx, by, server, err)
 	}
@@ -114,15 +119,19 @@ type ExportedPrompt struct {
 }
 
 // Export returns the server's surface. What the server does not have is empty.
+// An error with the detail list means that this list alone could not be had.
 func (s *Service) Export(ctx context.Context, by *access.Principal, server *catalog.Server) (*Snapshot, error) {
 	if err := access.Require(by, access.Diagnose); err != nil {
 		return nil, err
 	}
+	if _, err := s.Hub.Eras(ctx, server, by, mcp.Modern); err != nil {
+		return nil, s.Failure(ctx, by, server, err)
+	}
 	out := &Snapshot{ServerID: server.ID, ExportedAt: s.Now().UTC().Truncate(time.Millisecond), Tools: []ExportedTool{}, Resources: []ExportedResource{}, Prompts: []ExportedPrompt{}}
 	for _, kind := range []upstream.ListKind{upstream.Tools, upstream.Resources, upstream.Prompts} {
-		l, err := s.Hub.List(ctx, server, by, kind)
+		l, err := s.Hub.Fresh(ctx, server, by, kind)
 		if err != nil {
-			return nil, s.Failure(ctx, by, server, err)
+			return nil, fault.Of(s.Failure(ctx, by, server, err)).With("list", kind.String()) // the rest may be well
 		}
 		for i := range l.Items {
 			out.add(kind, l.Items[i].Raw)
@@ -159,6 +168,8 @@ type OAuth struct {
 	Requires bool
 	// Method is what calls are sent with: oauth, headers, none.
 	Method string
+	// Silent is true when nothing answered at the URL, so that No means nothing.
+	Silent bool
 }
 
 // CheckOAuth tells whether a server wants a grant, from what is known of it
@@ -187,7 +198,10 @@ func (s *Service) CheckOAuth(ctx context.Context, by *access.Principal, server *
 	} else if r, err := s.last(ctx, by.Organization, server.ID); err == nil && r != nil && r.Probe != nil {
 		wants = r.Probe.OAuth.Required
 	}
-	o.UseOAuth = wants || s.hasMetadata(ctx, server.URL)
+	o.UseOAuth = wants
+	if !wants {
+		o.UseOAuth, o.Silent = s.hasMetadata(ctx, server.URL)
+	}
 	o.Requires = o.UseOAuth && o.Method == "none"
 	if o.Requires {
 		o.Method = "oauth"
@@ -203,22 +217,30 @@ func (s *Service) CheckOAuthURL(ctx context.Context, raw string) (*OAuth, error)
 		return nil, err
 	}
 	o := &OAuth{URL: report.PublicURL(u.String()), Method: "none"}
-	if s.hasMetadata(ctx, u.String()) {
-		o.UseOAuth, o.Requires, o.Method = true, true, "oauth"
+	if o.UseOAuth, o.Silent = s.hasMetadata(ctx, u.String()); o.UseOAuth {
+		o.Requires, o.Method = true, "oauth"
 	}
 	return o, nil
 }
 
-func (s *Service) hasMetadata(ctx context.Context, url string) bool {
+// hasMetadata reports whether a server has resource metadata, and whether nothing
+// answered at all.
+func (s *Service) hasMetadata(ctx context.Context, url string) (has, silent bool) {
 	ctx, cancel := context.WithTimeout(ctx, s.Patience/2)
 	defer cancel()
 	client := checkup.Client(s.Guard, s.Patience)
 	defer client.CloseIdleConnections()
-	return discovery.Discover(ctx, client, url, discovery.Challenge{}).Resource != nil
+	f := discovery.Discover(ctx, client, url, discovery.Challenge{})
+	silent = true
+	for _, a := range f.Attempts {
+		silent = silent && a.Status == 0
+	}
+	return f.Resource != nil, silent
 }
 
 // Failure words why a server could not be used: a sign-in that is wanted names
-// the server, and credentials that were sent and refused are forbidden.
+// the server, credentials that were sent and refused are forbidden, and a server
+// that is left alone for a moment is the one that fails, not this program.
 func (s *Service) Failure(ctx context.Context, by *access.Principal, server *catalog.Server, err error) error {
 	var f *fault.Error
 	switch {
@@ -229,6 +251,8 @@ func (s *Service) Failure(ctx context.Context, by *access.Principal, server *cat
 		return upstream.ErrAuth.Because(err).With("serverId", server.ID).With("serverName", server.Name).With("serverUrl", report.PublicURL(server.URL))
 	case errors.Is(err, upstream.ErrRejected) && errors.As(err, &f) && f.Details["status"] == http.StatusForbidden:
 		return ErrRefused.Because(err)
+	case errors.Is(err, upstream.ErrOpen) && errors.As(err, &f):
+		return ErrDown.Because(err).After(f.RetryAfter)
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !errors.As(err, &f):
 		return upstream.ErrTimeout.Because(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"headgate/internal/catalog"
 	"headgate/internal/demo"
 	"headgate/internal/diagnosis"
+	"headgate/internal/fault"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/oauthserver"
 	"headgate/internal/upstream"
@@ -59,6 +60,13 @@ func TestCheckOAuth(t *testing.T) {
 		granted = true
 		testkit.Equal(t, *testkit.Must(w.CheckOAuth(t.Context(), w.by, protected))(t), diagnosis.OAuth{UseOAuth: true, URL: at.URL, Method: "oauth"})
 	})
+	t.Run("where nothing answers that is said, for a no would be a guess", func(t *testing.T) {
+		granted = false
+		gone := dead(t)
+		testkit.Equal(t, *testkit.Must(w.CheckOAuthURL(t.Context(), gone))(t), diagnosis.OAuth{URL: gone, Method: "none", Silent: true})
+		testkit.Equal(t, testkit.Must(w.CheckOAuth(t.Context(), w.by, w.register("gone", gone, nil)))(t).Silent, true)
+		testkit.Equal(t, testkit.Must(w.CheckOAuthURL(t.Context(), s.URL))(t).Silent, false)
+	})
 	t.Run("any URL can be asked about", func(t *testing.T) {
 		testkit.Equal(t, testkit.Must(w.CheckOAuthURL(t.Context(), at.URL))(t).Requires, true)
 		testkit.Equal(t, testkit.Must(w.CheckOAuthURL(t.Context(), s.URL))(t).UseOAuth, false)
@@ -72,17 +80,33 @@ func TestAsk(t *testing.T) {
 	s := newScript(t)
 	server := w.register("s", s.URL, nil)
 	t.Run("a list is the server's, or not there", func(t *testing.T) {
-		l := testkit.Must(w.List(t.Context(), w.by, server, upstream.Tools))(t)
+		l := testkit.Must(w.List(t.Context(), w.by, server, upstream.Tools, false))(t)
 		testkit.Equal(t, l.Items[0].Name, "look")
 		bare := w.register("bare", newScript(t).Set("initialize", `{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"b","version":"1"}}`).URL, nil)
-		_, err := w.List(t.Context(), w.by, bare, upstream.Templates)
+		_, err := w.List(t.Context(), w.by, bare, upstream.Templates, false)
 		testkit.Fault(t, err, "diagnosis.feature")
 		e := testkit.Must(w.Export(t.Context(), w.by, bare))(t)
 		testkit.Equal(t, []int{len(e.Tools), len(e.Resources), len(e.Prompts)}, []int{0, 0, 0})
 	})
+	t.Run("a list and an export are of now; who goes on reading gets what was begun", func(t *testing.T) {
+		changing := newScript(t)
+		server := w.register("changing", changing.URL, nil)
+		name := func(l *upstream.Listing) string { return l.Items[0].Name }
+		testkit.Equal(t, name(testkit.Must(w.List(t.Context(), w.by, server, upstream.Tools, false))(t)), "look")
+		changing.Set("tools/list", `{"tools":[{"name":"see","inputSchema":{"type":"object"}}]}`)
+		testkit.Equal(t, name(testkit.Must(w.List(t.Context(), w.by, server, upstream.Tools, true))(t)), "look")
+		testkit.Equal(t, testkit.Must(w.Export(t.Context(), w.by, server))(t).Tools[0].Name, "see")
+		changing.Set("tools/list", `{"tools":[{"name":"gaze","inputSchema":{"type":"object"}}]}`)
+		testkit.Equal(t, name(testkit.Must(w.List(t.Context(), w.by, server, upstream.Tools, false))(t)), "gaze")
+	})
 	t.Run("an export holds what a client needs and no more", func(t *testing.T) {
 		e := testkit.Must(w.Export(t.Context(), w.by, server))(t)
 		testkit.Equal(t, []string{e.ServerID, e.Tools[0].Name, string(e.Tools[0].InputSchema), e.Resources[0].URI, e.Prompts[0].Name}, []string{server.ID, "look", `{"type":"object"}`, "a://b", "p"})
+	})
+	t.Run("a server that is left alone for a moment is the one that fails", func(t *testing.T) {
+		err := w.Failure(t.Context(), w.by, server, upstream.ErrOpen.After(9*time.Second))
+		testkit.Fault(t, err, "diagnosis.down")
+		testkit.Equal(t, []any{fault.Of(err).Kind, fault.Of(err).RetryAfter}, []any{fault.Upstream, 9 * time.Second})
 	})
 	t.Run("a server that hangs is a timeout, at the time that was said", func(t *testing.T) {
 		h := newScript(t)

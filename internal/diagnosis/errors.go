@@ -5,6 +5,7 @@ import "headgate/internal/fault"
 // The faults of this package.
 var (
 	ErrRefused    = fault.New(fault.Forbidden, "diagnosis.credentials_refused", "The MCP server does not accept the credentials it was sent. Configure others, or sign in to the server again.")
+	ErrDown       = fault.New(fault.Upstream, "diagnosis.down", "The MCP server has failed several times in a row, so it is not asked for a moment. Examine it (doctor) to see what is wrong.")
 	ErrFeature    = fault.New(fault.Unsupported, "diagnosis.feature", "The MCP server does not offer this.")
 	ErrArguments  = fault.New(fault.Invalid, "diagnosis.arguments", "The MCP server does not accept these arguments. Its words are in details.")
 	ErrNoTool     = fault.New(fault.NotFound, "diagnosis.no_tool", "The MCP server has no tool of this name. List its tools.")

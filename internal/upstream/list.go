@@ -120,6 +120,16 @@ func (h *Hub) List(ctx context.Context, s *catalog.Server, by *access.Principal,
 	return p.list(ctx, kind, cached)
 }
 
+// Fresh is List without memory: the server is asked now, and what it says is
+// kept for List.
+func (h *Hub) Fresh(ctx context.Context, s *catalog.Server, by *access.Principal, kind ListKind) (*Listing, error) {
+	p, err := h.peer(ctx, s, by)
+	if err != nil {
+		return nil, err
+	}
+	return p.list(ctx, kind, force)
+}
+
 // Kept returns a list from memory, nil when the server has to be asked. It
 // never waits.
 func (h *Hub) Kept(ctx context.Context, s *catalog.Server, by *access.Principal, kind ListKind) *Listing {

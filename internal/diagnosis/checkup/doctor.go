@@ -46,8 +46,9 @@ type doctor struct {
 	Options
 	line     *line // with the credentials
 	report   *report.Report
-	mirrored string // what was tried of headers that mirror arguments
-	scope    string // what a sign-in asks for
+	mirrored string   // what was tried of headers that mirror arguments
+	scope    string   // what a sign-in asks for
+	tried    []string // to read
 }
 
 // run makes every check. The order is that of a client's life, so that the

@@ -45,8 +45,8 @@ func (d *doctor) protocol(ctx context.Context, p *probed) {
 	if d.line.era == mcp.Modern {
 		r.Note("headers", r.Worst("headers"), d.mirrored)
 	}
-	if len(r.Resources)+len(r.Prompts) > 0 {
-		r.Note("reading", r.Worst("reading"), "A resource was read and a prompt got, where there is one that takes no argument.")
+	if len(d.tried) > 0 {
+		r.Note("reading", r.Worst("reading"), "Tried: "+strings.Join(d.tried, ", ")+".")
 	}
 	r.Note("protocol", r.Worst("protocol"), fmt.Sprintf("%d of %d requests that test the protocol were answered.", asked, len(checks)))
 }

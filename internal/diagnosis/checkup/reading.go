@@ -95,6 +95,7 @@ func (d *doctor) readResource(ctx context.Context) error {
 		return err // it may be long; that is no mistake
 	}
 	d.line.step(mcp.MethodResourcesRead, a)
+	d.tried = append(d.tried, report.Clip(uri, 100))
 	d.uncapable(a, mcp.MethodResourcesRead)
 	result, ok := a.result()
 	switch contents, _ := mcp.Get(a.body, result, "contents"); {
@@ -120,6 +121,7 @@ func (d *doctor) getPrompt(ctx context.Context) error {
 		return err
 	}
 	d.line.step(mcp.MethodPromptsGet, a)
+	d.tried = append(d.tried, "the prompt "+report.Clip(name, 64))
 	d.uncapable(a, mcp.MethodPromptsGet)
 	result, ok := a.result()
 	switch messages, _ := mcp.Get(a.body, result, "messages"); {

@@ -118,6 +118,26 @@ func TestRenderings(t *testing.T) {
 			t.Errorf("%q", text)
 		}
 	})
+	t.Run("what a finding says is said once", func(t *testing.T) {
+		r := made()
+		r.Fail(&report.Problem{Code: "SERVER_UNREACHABLE", Message: "The server answered with error -32000."})
+		said := func() int {
+			var b bytes.Buffer
+			testkit.Must0(t, r.WriteText(&b))
+			return strings.Count(b.String(), "-32000")
+		}
+		testkit.Equal(t, said(), 1)
+		r.Find(report.Finding{ID: "tools.failed", Check: "tools", Severity: report.SevError, What: "The list of tools cannot be had. The server answered with error -32000.", Why: "Y.", Fix: "F."})
+		testkit.Equal(t, said(), 1)
+	})
+	t.Run("the brief text is what the server says of itself, and steers no terminal", func(t *testing.T) {
+		r := made()
+		r.InitInfo.ServerInfo = json.RawMessage(`{"name":"s","title":"A \u001bserver","version":"1"}`)
+		r.InitInfo.Capabilities, r.InitInfo.Instructions = json.RawMessage(`{"tools":{},"prompts":{}}`), "Do\nthis."
+		var b bytes.Buffer
+		testkit.Must0(t, r.WriteBrief(&b))
+		testkit.Equal(t, b.String(), "https://a.example/mcp: ready, 0 ms\nspeaks 2025-11-25 ()\n\n  server        A ?server 1 (s)\n  capabilities  prompts, tools\n  instructions  Do this.\n")
+	})
 	t.Run("JUnit has a test for each check, and counts them", func(t *testing.T) {
 		var b bytes.Buffer
 		testkit.Must0(t, r.WriteJUnit(&b))

@@ -1,9 +1,13 @@
 package report
 
 import (
+	"cmp"
+	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,10 +42,7 @@ func (r *Report) title() string {
 // without control characters, so that they cannot steer a terminal.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %d ms\n", r.title(), r.Status, r.DurationMs)
-	if i := r.InitInfo; i != nil {
-		fmt.Fprintf(&b, "speaks %s (%s)\n", i.ProtocolVersion, i.Era)
-	}
+	r.head(&b)
 	b.WriteByte('\n')
 	for _, c := range r.Checks.List() {
 		detail := c.Detail
@@ -53,7 +54,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, o := range r.Further {
 		fmt.Fprintf(&b, "  %-8s %-18s %s%s\n", o.Status, o.ID, o.Detail, r.toMend(o.ID))
 	}
-	if r.Error != nil {
+	if r.Error != nil && !slices.ContainsFunc(r.Findings, func(f Finding) bool { return strings.Contains(f.What, r.Error.Message) }) {
 		fmt.Fprintf(&b, "\n%s: %s\n", r.Error.Code, r.Error.Message)
 	}
 	for _, severity := range []string{SevError, SevWarning, SevInfo} {
@@ -66,6 +67,56 @@ func (r *Report) WriteText(w io.Writer) error {
 	_, err := io.WriteString(w, printable(b.String()))
 	return err
 }
+
+// head is the verdict, and how the server speaks.
+func (r *Report) head(b *strings.Builder) {
+	fmt.Fprintf(b, "%s: %s, %d ms\n", r.title(), r.Status, r.DurationMs)
+	if i := r.InitInfo; i != nil {
+		fmt.Fprintf(b, "speaks %s (%s)\n", i.ProtocolVersion, i.Era)
+	}
+}
+
+// WriteBrief writes the verdict for people and what the server says of itself,
+// without the checks.
+func (r *Report) WriteBrief(w io.Writer) error {
+	var b strings.Builder
+	r.head(&b)
+	if r.Error != nil {
+		fmt.Fprintf(&b, "\n%s: %s\n", r.Error.Code, r.Error.Message)
+	}
+	if i := r.InitInfo; i != nil {
+		b.WriteByte('\n')
+		for _, l := range [][2]string{{"server", serverName(i.ServerInfo)}, {"capabilities", strings.Join(keysOf(i.Capabilities), ", ")}, {"instructions", oneLine(i.Instructions)}} {
+			if l[1] != "" {
+				fmt.Fprintf(&b, "  %-13s %s\n", l[0], l[1])
+			}
+		}
+	}
+	_, err := io.WriteString(w, printable(b.String()))
+	return err
+}
+
+// serverName is what people call a server by, and its version.
+func serverName(info json.RawMessage) string {
+	var s struct{ Name, Title, Version string }
+	if json.Unmarshal(info, &s) != nil {
+		return ""
+	}
+	text := strings.TrimSpace(cmp.Or(s.Title, s.Name) + " " + s.Version)
+	if s.Title != "" && s.Title != s.Name {
+		text += " (" + s.Name + ")"
+	}
+	return oneLine(text)
+}
+
+func keysOf(object json.RawMessage) []string {
+	var m map[string]json.RawMessage
+	_ = json.Unmarshal(object, &m) // what is no object has none
+	return slices.Sorted(maps.Keys(m))
+}
+
+// oneLine makes a text fit a line.
+func oneLine(s string) string { return Clip(strings.Join(strings.Fields(s), " "), 200) }
 
 // toMend counts what a check found, for the line that says that it is not well.
 func (r *Report) toMend(check string) string {

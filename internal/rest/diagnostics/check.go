@@ -28,10 +28,11 @@ type oauthCheck struct {
 	ServerURL             *string `json:"serverUrl" nullable:"true"`
 	RequiresAuthorization bool    `json:"requiresAuthorization" doc:"A sign-in is still missing."`
 	EffectiveAuthMethod   string  `json:"effectiveAuthMethod" enum:"oauth,headers,none"`
+	Reachable             bool    `json:"reachable" doc:"False when nothing answered at the URL: whether it wants a sign-in is not known then."`
 }
 
 func oauthOf(o *diagnosis.OAuth) *oauthCheck {
-	c := &oauthCheck{UseOAuth: o.UseOAuth, RequiresAuthorization: o.Requires, EffectiveAuthMethod: o.Method}
+	c := &oauthCheck{UseOAuth: o.UseOAuth, RequiresAuthorization: o.Requires, EffectiveAuthMethod: o.Method, Reachable: !o.Silent}
 	if o.URL != "" {
 		c.ServerURL = &o.URL
 	}

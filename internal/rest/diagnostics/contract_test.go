@@ -119,6 +119,12 @@ func TestFailures(t *testing.T) {
 		testkit.Equal(t, []any{a.at("status"), a.at("connection", "status"), a.at("error", "code"), a.at("checks", "tools", "status")}, []any{"error", "error", "SERVER_UNREACHABLE", "skipped"})
 		testkit.Equal(t, post(s, "/check-oauth", nil).want(200).at("useOAuth"), any(false))
 	})
+	t.Run("an export that lacks one list says which", func(t *testing.T) {
+		s := h.register("listless", scripted(t, map[string]string{
+			"initialize": `{"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"prompts":{}},"serverInfo":{"name":"h","version":"1"}}}`,
+			"tools/list": `{"result":{"tools":[]}}`, "prompts/list": `{"error":{"code":-32603,"message":"broken"}}`}))
+		testkit.Equal(t, post(s, "/export", nil).refused(502, "SERVER_UNREACHABLE").text("details", "list"), "prompts")
+	})
 	t.Run("a slow server is 504", func(t *testing.T) {
 		u := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)

@@ -57,7 +57,7 @@ func (a *api) list(ctx context.Context, in *listOf, kind upstream.ListKind) (*li
 	if err != nil {
 		return nil, err
 	}
-	l, err := a.Diagnosis.List(ctx, rest.Principal(ctx), s, kind)
+	l, err := a.Diagnosis.List(ctx, rest.Principal(ctx), s, kind, in.Body.Cursor != "")
 	if err != nil {
 		return nil, err
 	}
