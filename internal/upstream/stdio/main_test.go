@@ -252,10 +252,15 @@ func (s *sink) all() []string {
 	return slices.Clone(s.events)
 }
 
-// leakFree checks that a test leaves no goroutine behind.
+// leakFree checks that a test leaves no goroutine and no descriptor behind.
 func leakFree(t *testing.T, test func()) {
 	t.Helper()
-	before := runtime.NumGoroutine()
+	descriptors := func() int {
+		open, _ := os.ReadDir("/proc/self/fd")
+		return len(open)
+	}
+	goroutines, before := runtime.NumGoroutine(), descriptors()
 	test()
-	eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
+	eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines })
+	eventually(t, "as many descriptors as before", func() bool { return descriptors() <= before })
 }

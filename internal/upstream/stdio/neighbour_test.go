@@ -19,8 +19,13 @@ import (
 )
 
 // TestNeighbours lets children misbehave in every way at once, again and again,
-// while others work in the same Host.
+// while others work in the same Host. When that is closed nothing is left.
 func TestNeighbours(t *testing.T) {
+	launcher(t) // attested before anything is counted
+	leakFree(t, func() { neighbours(t) })
+}
+
+func neighbours(t *testing.T) {
 	h := newHouse(t, func(o *stdio.Options) {
 		o.Reading, o.Idle = 3*time.Second, 100*time.Millisecond // so that everything that can meet does
 		spec := o.Spec
@@ -35,10 +40,10 @@ func TestNeighbours(t *testing.T) {
 	var beside sync.WaitGroup
 	beside.Go(func() { _ = h.host.Run(sweep) })
 
-	const neighbours, callers, rounds = 3, 4, 4
+	const servers, callers, rounds = 3, 4, 4
 	done := make(chan struct{})
 	var peaceful, hostile sync.WaitGroup
-	for n := range neighbours {
+	for n := range servers {
 		s := server("legacy")
 		for c := range callers {
 			peaceful.Go(func() {
@@ -84,6 +89,11 @@ func TestNeighbours(t *testing.T) {
 	peaceful.Wait()
 	stop()
 	beside.Wait()
+	h.hub.Close(t.Context())
+	h.host.Close(t.Context())
+	if left := shared().Running(); len(left) > 0 {
+		t.Errorf("%d processes are left", len(left))
+	}
 }
 
 // everything is what every goroutine is doing.
