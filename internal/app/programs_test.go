@@ -343,7 +343,9 @@ func TestHostilePrograms(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	h := newHouse(t, "")
-	internal := freeAddr(t)
+	l := testkit.Must(net.Listen("tcp", "127.0.0.2:0"))(t) // where no connection of a client takes the port
+	internal := l.Addr().String()
+	testkit.Must0(t, l.Close())
 	h.flags = []string{"--internal-listen", internal}
 	h.start()
 	h.walls()
