@@ -23,7 +23,7 @@ func listing(tools, cursor string) string {
 	if cursor != "" {
 		cursor = `,"nextCursor":"` + cursor + `"`
 	}
-	return `{"resultType":"complete","ttlMs":1000,"cacheScope":"public","tools":[` + tools + `]` + cursor + `}`
+	return `{"resultType":"complete","ttlMs":60000,"cacheScope":"public","tools":[` + tools + `]` + cursor + `}`
 }
 
 func tool(name, schema string) string {
