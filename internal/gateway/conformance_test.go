@@ -314,7 +314,10 @@ func compare(t *testing.T, direct, got checks, baseline map[string]bool) {
 	var failed []string
 	for key, status := range got {
 		if bad(status, direct == nil) && direct[key] != "FAILURE" && !baseline[key] {
-			failed = append(failed, fmt.Sprintf("%s (directly: %s)", key, direct[key]))
+			if direct != nil {
+				key += " (directly: " + direct[key] + ")"
+			}
+			failed = append(failed, key)
 		}
 	}
 	for key, status := range direct {
@@ -338,5 +341,5 @@ func compare(t *testing.T, direct, got checks, baseline map[string]bool) {
 		}
 		all++
 	}
-	t.Logf("%d of %d checks pass, %d directly", passed, all, len(direct))
+	t.Logf("%d of %d checks pass; directly %d are made", passed, all, len(direct))
 }

@@ -138,6 +138,28 @@ func TestDiscover(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the next authorization server is asked when one has no metadata, of three", func(t *testing.T) {
+		for known, want := range map[string]bool{"/as2": true, "/as3": true, "/as4": false} {
+			s := newSite(t, map[string]func(string) any{
+				prm + "/mcp": func(base string) any {
+					return map[string]any{"resource": base + "/mcp", "authorization_servers": []string{base + "/as1", base + "/as2", base + "/as3", base + "/as4"}}
+				},
+				as + known: func(base string) any {
+					return map[string]any{"issuer": base + known, "token_endpoint": base + "/token"}
+				},
+			})
+			f := discovery.Discover(t.Context(), client, s.URL+"/mcp", discovery.Challenge{})
+			testkit.Equal(t, []bool{f.Issuer != nil, f.Problem == ""}, []bool{want, want})
+		}
+	})
+	t.Run("one authorization server alone", func(t *testing.T) {
+		s := newSite(t, map[string]func(string) any{as + "/as": issuer})
+		f := discovery.DiscoverIssuer(t.Context(), client, s.URL+"/as")
+		testkit.Equal(t, []any{f.Issuer != nil, f.Resource == nil, f.Problem, s.asked}, []any{true, true, "", []string{as + "/as"}})
+		if f := discovery.DiscoverIssuer(t.Context(), client, s.URL+"/other"); f.Issuer != nil || f.Problem == "" {
+			t.Errorf("%+v", f)
+		}
+	})
 	t.Run("a pointer to a closed network is refused like one to nowhere", func(t *testing.T) {
 		s := newSite(t, map[string]func(string) any{"/secret": func(string) any { return map[string]any{"resource": "x"} }})
 		closed := netguard.New(netguard.Policy{}).HTTPClient(5*time.Second, 1<<20)

@@ -6,10 +6,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
+	"headgate/internal/netguard"
 	"headgate/internal/seal"
 )
 
@@ -21,7 +24,7 @@ func (c *Client) code(ctx context.Context, r *Resource, scopes []string) (*Grant
 	if !slices.Contains(r.Issuer.PKCE, "S256") && (!r.legacy || len(r.Issuer.PKCE) > 0) {
 		return nil, ErrPKCE // servers of 2025-03-26 had to support it and did not have to say so
 	}
-	page, err := private(r.Issuer.Authorization)
+	page, err := c.page(r.Issuer.Authorization)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +68,24 @@ func (c *Client) code(ctx context.Context, r *Resource, scopes []string) (*Grant
 		t.Scope = strings.Join(scopes, " ") // as asked (RFC 6749, 5.1)
 	}
 	return &Grant{Resource: r.URI, Issuer: r.Issuer.Issuer, Client: *client, Tokens: *t}, nil
+}
+
+// page parses the URL of a page that a person is sent to. The guard will not
+// dial it, but a stranger must not send people into closed networks either.
+func (c *Client) page(raw string) (*url.URL, error) {
+	u, err := private(raw)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Guard.CheckURL(u.String()); errors.Is(err, netguard.ErrBlocked) {
+		return nil, err
+	} else if err != nil {
+		return nil, ErrEndpoint.Because(err)
+	}
+	if u.Hostname() == "localhost" {
+		return u, c.Guard.CheckAddr(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	}
+	return u, nil
 }
 
 // judge takes the code out of a redirect, if it answers this sign-in: what does

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -19,12 +20,10 @@ const callback = "/callback"
 type Loopback struct {
 	listener net.Listener
 	server   *http.Server
-	waiting  chan waiting
-}
 
-type waiting struct {
-	state  string
-	answer chan url.Values
+	mu     sync.Mutex
+	state  string          // that is waited for; "": none
+	answer chan url.Values // to whoever waits
 }
 
 // Listen listens on 127.0.0.1; port 0 is any. Close it.
@@ -33,7 +32,7 @@ func Listen(port int) (*Loopback, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loopback{listener: listener, waiting: make(chan waiting, 1)}
+	l := &Loopback{listener: listener}
 	l.server = &http.Server{Handler: http.HandlerFunc(l.hear), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 32 << 10}
 	go func() { _ = l.server.Serve(listener) }()
 	return l, nil
@@ -57,21 +56,32 @@ func (l *Loopback) Wait(ctx context.Context, page string) (url.Values, error) {
 	if err != nil {
 		return nil, ErrEndpoint
 	}
-	w := waiting{u.Query().Get("state"), make(chan url.Values, 1)}
+	answer := make(chan url.Values, 1)
+	l.mu.Lock()
+	l.state, l.answer = u.Query().Get("state"), answer
+	l.mu.Unlock()
 	select {
-	case <-l.waiting: // nobody came for the last one
-	default:
-	}
-	l.waiting <- w
-	select {
-	case answer := <-w.answer:
-		return answer, nil
+	case a := <-answer:
+		return a, nil
 	case <-ctx.Done():
+		l.take(u.Query().Get("state"))
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, ErrWaited
 		}
 		return nil, ctx.Err()
 	}
+}
+
+// take ends the wait for the answer with a state and returns where that goes;
+// nil when nobody waits for it.
+func (l *Loopback) take(state string) chan url.Values {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == "" || subtle.ConstantTimeCompare([]byte(state), []byte(l.state)) != 1 {
+		return nil
+	}
+	l.state = ""
+	return l.answer
 }
 
 // hear takes the one redirect with the state that is waited for. Any page in
@@ -86,19 +96,12 @@ func (l *Loopback) hear(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "There is nothing here.", http.StatusNotFound)
 		return
 	}
-	select {
-	case wait := <-l.waiting:
-		answer := r.URL.Query()
-		if subtle.ConstantTimeCompare([]byte(answer.Get("state")), []byte(wait.state)) == 1 {
-			wait.answer <- answer
-			_, _ = io.WriteString(w, "Headgate has the answer. You can close this page and go back to the terminal.\n")
-			return
-		}
-		select {
-		case l.waiting <- wait:
-		default: // another sign-in has begun
-		}
-	default:
+	given := r.URL.Query()
+	answer := l.take(given.Get("state"))
+	if answer == nil {
+		http.Error(w, "No sign-in is waiting for this answer. Begin again in the terminal.", http.StatusBadRequest)
+		return
 	}
-	http.Error(w, "No sign-in is waiting for this answer. Begin again in the terminal.", http.StatusBadRequest)
+	answer <- given
+	_, _ = io.WriteString(w, "Headgate has the answer. You can close this page and go back to the terminal.\n")
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -315,6 +316,8 @@ func TestRefusals(t *testing.T) {
 		{"a script as the page", nil, set("authorization_endpoint", "javascript:alert(1)"), nil, "oauth.endpoint", 0},
 		{"a file as the page", nil, set("authorization_endpoint", "file:///etc/passwd"), nil, "oauth.endpoint", 0},
 		{"a page in the clear", nil, set("authorization_endpoint", "http://as.example/authorize"), nil, "oauth.endpoint", 0},
+		{"a page in a closed network", nil, set("authorization_endpoint", "https://169.254.169.254/"), nil, "netguard.blocked", 0},
+		{"a page for a shell", nil, set("authorization_endpoint", "https://$(id).example/"), nil, "oauth.endpoint", 0},
 		{"a token endpoint in the clear", nil, set("token_endpoint", "http://as.example/token"), nil, "oauth.endpoint", 0},
 		{"a registration endpoint in the clear", nil, set("registration_endpoint", "http://as.example/register"), nil, "oauth.endpoint", 0},
 		{"nowhere to register", nil, set("registration_endpoint", ""), nil, "oauth.no_client", 0},
@@ -351,6 +354,16 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a page on this machine where that is closed", func(t *testing.T) {
+		for _, page := range []string{"http://[::1]:8099/authorize", "http://127.0.0.2:8099/authorize"} {
+			h := newHouse(t)
+			h.client.Guard = netguard.New(netguard.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}) // where the servers of the test are
+			h.as.Metadata = set("authorization_endpoint", page)
+			_, err := h.signIn(t)
+			testkit.Fault(t, err, "netguard.blocked")
+			testkit.Equal(t, len(h.pages), 0)
+		}
+	})
 	t.Run("no iss is good where none was promised", func(t *testing.T) {
 		h := newHouse(t)
 		h.as.Metadata = set("authorization_response_iss_parameter_supported", false)
@@ -502,7 +515,8 @@ func TestLoopback(t *testing.T) {
 	t.Run("only the redirect with the state is heard, once", func(t *testing.T) {
 		l := open(t)
 		got, failed := wait(t.Context(), l)
-		testkit.Equal(t, []int{get(t, l, "?state=bad&code=x", ""), get(t, l, "?state=good&code=x", "evil.example"), get(t, l, "/more?state=good&code=x", "")}, []int{400, 404, 404})
+		testkit.Equal(t, []int{get(t, l, "?state=bad&code=x", ""), get(t, l, "?code=x", ""), get(t, l, "?state=good&code=x", "evil.example"), get(t, l, "/more?state=good&code=x", "")},
+			[]int{400, 400, 404, 404})
 		for get(t, l, "?state=good&code=right", "") != http.StatusOK { // the wait may begin a moment later
 		}
 		testkit.Equal(t, (<-got).Get("code"), "right")
