@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -33,9 +32,11 @@ func (x *exchange) hand(ctx context.Context, relay Relay) (*Answer, error) {
 	case err == nil:
 	case x.told != nil:
 		return nil, x.told
-	case errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() != nil:
+		return nil, ErrLost.Because(ctx.Err())
+	case !time.Now().Before(x.http.Deadline):
 		return nil, ErrTimeout.Because(err)
-	case x.delivered || errors.Is(err, context.Canceled):
+	case x.delivered:
 		return nil, ErrLost.Because(err)
 	default:
 		return nil, ErrFailed.With("status", status).Because(err)

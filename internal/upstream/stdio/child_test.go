@@ -33,6 +33,7 @@ var children = map[string]func(args []string){
 		(&rawServer{}).serve(args)
 	},
 	"fast":    func([]string) { fastServer() },
+	"mum":     func([]string) { (&rawServer{hushed: true}).serve(nil) },
 	"crash":   func([]string) { fmt.Fprintln(os.Stderr, "cannot start"); os.Exit(3) },
 	"foreign": func([]string) { fmt.Println("this is no MCP"); _, _ = bufio.NewReader(os.Stdin).ReadString(0) },
 }

@@ -3,7 +3,9 @@
 package stdio_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -190,6 +192,45 @@ func TestProgramsThatDoNotSpeak(t *testing.T) {
 }
 
 // A server whose runtime is missing said "not asked yet", whatever was tried.
+func TestRelay(t *testing.T) {
+	t.Run("what has more than one answer is refused, and harms nobody", func(t *testing.T) {
+		h := newHouse(t)
+		s := server("modern")
+		for _, method := range []string{mcp.MethodSubscriptionsListen, mcp.MethodInitialize} {
+			r := request(s, mcp.LatestModern, "1", "echo", `{}`)
+			r.Method, r.Body = method, bytes.Replace(r.Body, []byte("tools/call"), []byte(method), 1)
+			a, err := h.hub.Exchange(t.Context(), r, nil)
+			if err != nil || a.Status != 400 || a.Envelope.Kind != mcp.ErrorResponse {
+				t.Errorf("%s: %v, %+v", method, err, a)
+			}
+			a.Release()
+		}
+	})
+	t.Run("a program that does not start in its own time is a failed server, no late answer", func(t *testing.T) {
+		h := newHouse(t, func(o *stdio.Options) { o.StartTime = 200 * time.Millisecond })
+		_, err := h.hub.Exchange(t.Context(), request(server("mum"), mcp.LatestLegacy, "1", "echo", `{}`), nil)
+		testkit.Fault(t, err, "upstream.failed")
+	})
+	t.Run("a sink that takes no more ends the exchange, and the child is told", func(t *testing.T) {
+		h := newHouse(t)
+		s := server("legacy")
+		h.say(s, "echo", `{}`)
+		r := request(s, mcp.LatestLegacy, "1", "log", `{"level":"error"}`)
+		full := errors.New("full")
+		if _, err := h.hub.Exchange(t.Context(), r, refusing{full}); !errors.Is(err, full) {
+			t.Errorf("%v", err)
+		}
+		if got := h.say(s, "echo", `{"text":"x"}`); got != "x" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// refusing is a sink that takes nothing.
+type refusing struct{ why error }
+
+func (r refusing) Event([]byte, *mcp.Envelope) error { return r.why }
+
 func TestProgramThatCannotBeDescribed(t *testing.T) {
 	missing := fault.New(fault.Unavailable, "test.missing", "There is no such runtime here.")
 	var found atomic.Bool

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"headgate/internal/mcp"
 )
 
 // near is a caller in this process, who needs no HTTP in between.
@@ -36,6 +38,8 @@ func (d *handle) Relay(ctx context.Context, deadline time.Time, session string, 
 	switch err := x.scan(); {
 	case err != nil:
 		x.near.fail(err)
+	case x.env.Kind != mcp.Request, x.env.Method == mcp.MethodInitialize, x.env.Method == mcp.MethodSubscriptionsListen:
+		x.refuse(http.StatusBadRequest, mcp.CodeInvalidRequest, "this is no request with one answer")
 	case session == "":
 		x.modern()
 	default:
