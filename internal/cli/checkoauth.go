@@ -49,6 +49,9 @@ func (c *checkOAuthCmd) Run(ctx context.Context, x *env) error {
 			return nil
 		}
 		x.pairs([2]string{"OAuth", yes(o.UseOAuth)}, [2]string{"Sign-in missing", yes(o.RequiresAuthorization)}, [2]string{"Calls are sent with", o.EffectiveAuthMethod})
+		if o.RequiresAuthorization && !isURL(c.Target) {
+			x.hint("Sign in: headgate server authorize %s", c.Target)
+		}
 		return nil
 	}, func(w io.Writer) error {
 		sign := report.Case{Name: "sign-in", Status: report.OK, Detail: "No sign-in is missing.", Output: "Calls are sent with: " + o.EffectiveAuthMethod}

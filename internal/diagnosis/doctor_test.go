@@ -310,7 +310,7 @@ func TestDoctorBounds(t *testing.T) {
 		hangs, floods := newScript(t), newScript(t)
 		hangs.All, floods.All = hang, flood
 		urls := []string{big.URL, hangs.URL, dead(t), floods.URL}
-		svc := diagnosis.New(diagnosis.Options{Guard: loopback, Patience: 500 * time.Millisecond, Timeout: 3 * time.Second})
+		svc := diagnosis.New(diagnosis.Options{Guard: loopback, Patience: 2 * time.Second, Timeout: 12 * time.Second})
 		peak := heapPeak(t)
 		statuses := make([]report.Status, 50)
 		done := make(chan struct{})

@@ -49,7 +49,7 @@ func (d *doctor) auth(ctx context.Context, p *probed) {
 	d.token(p.challenge)
 	if r.Connection.Status != report.Connected && len(d.line.fields) == 0 {
 		r.Find(report.Finding{ID: "auth.sign-in", Check: "auth", Severity: report.SevInfo, What: "A sign-in is missing, so nothing behind it was looked at.",
-			Why: "Until then no call reaches the server.", Fix: "Bring tokens of your own (oauth/import-tokens of the server), or configure a header with a token, and examine it again."})
+			Why: "Until then no call reaches the server.", Fix: "Register the server and sign in to it (headgate server authorize), bring tokens of your own (oauth/import-tokens), or send a header with a token; then examine it again."})
 	}
 	detail := "A sign-in is needed."
 	if !o.Required {

@@ -8,7 +8,8 @@
 //
 // It promises: every exchange is bounded in time and size; what failed before
 // there was a connection reads alike for every cause, and takes its time in
-// steps; credentials go to the server's own URL only; no tool runs at a server
-// that looks at what it is sent (see paramHeader), and nothing is asked for that
-// a server could not refuse.
+// steps; credentials go to the server's own URL only; unless the caller asks for
+// it (Options.Register, Options.Call), no client is registered and no tool runs
+// at a server that looks at what it is sent (see paramHeader), and nothing is
+// asked for that a server could not refuse.
 package checkup

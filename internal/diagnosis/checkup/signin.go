@@ -145,8 +145,14 @@ func (d *doctor) codes(ctx context.Context, i *discovery.Issuer) {
 	}
 }
 
+// unanswered says that an endpoint cannot be reached. The authorization endpoint
+// is a browser's to visit, which may be elsewhere.
 func (d *doctor) unanswered(endpoint string, err error) {
-	d.flaw("endpoint-silent", report.SevError, "An endpoint of the authorization server cannot be reached. "+problemOf(err).Message, "No client can finish a sign-in.", "Look whether the address in the metadata is right and open to everybody who signs in.", endpoint)
+	severity := report.SevError
+	if endpoint == "authorization_endpoint" {
+		severity = report.SevWarning
+	}
+	d.flaw("endpoint-silent", severity, "An endpoint of the authorization server cannot be reached from here. "+problemOf(err).Message, "No client can finish a sign-in.", "Look whether the address in the metadata is right and open to everybody who signs in.", endpoint)
 }
 
 // flaw is a finding about signing in.

@@ -12,6 +12,7 @@ import (
 
 	"headgate/internal/diagnosis/report"
 	"headgate/internal/mcp"
+	"headgate/internal/upstream/discovery"
 )
 
 // Call is a tool to call in the run, which whoever asks for it names.
@@ -54,12 +55,38 @@ func (d *doctor) callTool(ctx context.Context) {
 		r.Note("call", r.Worst("call"), "The call was answered with "+a.env.ResultType+".")
 	case a.rpcCode() != 0:
 		r.Note("call", r.Worst("call"), fmt.Sprintf("The call was refused with error %d%s.", a.rpcCode(), a.said()))
+	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
+		d.refusedCall(a, t)
 	case !ok:
 		d.fault("no-reply", "The call is answered with something that is no MCP. "+a.wrong, "Clients report an error.", "Answer calls as every other request.", t.Name)
 		r.Note("call", report.Error, fmt.Sprintf("HTTP %d.", a.status))
 	default:
 		d.result(a, result, t)
 	}
+}
+
+// refusedCall judges a call that the credentials of the lists were not enough for.
+func (d *doctor) refusedCall(a *answer, t *tool) {
+	if a.status == http.StatusUnauthorized {
+		d.fault("unauthorized", "The call is refused with HTTP 401, by a server that answered everything before it.", "The sign-in succeeds and nothing can be used.", "Judge the token alike for every request: its audience, issuer and expiry. A scope that is missing is 403.", t.Name)
+		d.report.Note("call", report.Error, "HTTP 401.")
+		return
+	}
+	c := discovery.ParseChallenge(a.challenge())
+	var lacks []string
+	for _, m := range []struct {
+		name string
+		ok   bool
+	}{{"WWW-Authenticate: Bearer", c.Bearer}, {`error="insufficient_scope"`, c.Error == "insufficient_scope"}, {"scope", c.Scope != ""}, {"resource_metadata", c.ResourceMetadata != ""}} {
+		if !m.ok {
+			lacks = append(lacks, m.name)
+		}
+	}
+	if lacks != nil {
+		d.fault("scope-challenge", "A call is refused with HTTP 403 without all that a client needs to ask for more.", "People cannot be asked for the missing scope, and the tool stays out of reach.",
+			`Send WWW-Authenticate: Bearer error="insufficient_scope", scope="…", resource_metadata="…", with all scopes of the operation.`, lacks...)
+	}
+	d.report.Note("call", d.report.Worst("call"), strings.TrimSpace("The call was refused with HTTP 403. "+report.Clip(c.Scope, 200)))
 }
 
 // result judges what a tool returned.

@@ -108,6 +108,28 @@ func TestToolCall(t *testing.T) {
 		}
 		found(t, call(t, serve(t, mcp.Modern, new([]string), refusal(`{}`))), "protocol.required-capabilities")
 	})
+	for challenge, lacks := range map[string][]string{
+		`Bearer error="insufficient_scope", scope="add", resource_metadata="https://a.example"`: nil,
+		`Bearer error="insufficient_scope"`:                                                     {"scope", "resource_metadata"},
+		``:                                                                                      {"WWW-Authenticate: Bearer", `error="insufficient_scope"`, "scope", "resource_metadata"},
+	} {
+		t.Run("a call beyond the scopes is refused with all that a client needs: "+challenge, func(t *testing.T) {
+			s := mcpscript.New(t).Set("tools/list", `{"tools":[`+tool+`]}`).On("tools/call", func(w http.ResponseWriter, _ *http.Request, _ mcpscript.Message) bool {
+				w.Header().Set("WWW-Authenticate", challenge)
+				w.WriteHeader(http.StatusForbidden)
+				return true
+			})
+			r := call(t, s.URL)
+			testkit.Equal(t, findings(r)["call.scope-challenge"].Subjects, lacks)
+		})
+	}
+	t.Run("call.unauthorized is found", func(t *testing.T) {
+		s := mcpscript.New(t).Set("tools/list", `{"tools":[`+tool+`]}`).On("tools/call", func(w http.ResponseWriter, _ *http.Request, _ mcpscript.Message) bool {
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		})
+		found(t, call(t, s.URL), "call.unauthorized")
+	})
 	t.Run("a tool that says it failed is not held to its form", func(t *testing.T) {
 		r := call(t, serve(t, mcp.Modern, new([]string), result(`{"resultType":"complete","content":[],"isError":true}`)))
 		testkit.Equal(t, len(mine(r)), 0)
