@@ -209,6 +209,7 @@ func (c *Client) ListServices(ctx context.Context, p ListServicesParams, options
 // An organization adds one of its own; an operator puts one on offer.
 //
 // POST /v1/mcp/services; a credential. Takes Idempotent.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) CreateService(ctx context.Context, body CreateServiceBody, options ...RequestOption) (*ServiceData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/mcp/services", options: options, body: body}
 	return unwrap[ServiceData, Meta](ctx, c, r)
@@ -225,6 +226,7 @@ func (c *Client) GetService(ctx context.Context, serviceID string, options ...Re
 // UpdateService: Change a service.
 //
 // PATCH /v1/mcp/services/{serviceId}; a credential.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) UpdateService(ctx context.Context, serviceID string, body UpdateServiceBody, options ...RequestOption) (*ServiceData, *Meta, error) {
 	r := call{method: "PATCH", path: "/v1/mcp/services/" + part(serviceID), options: options, body: body}
 	return unwrap[ServiceData, Meta](ctx, c, r)
@@ -242,6 +244,7 @@ func (c *Client) DeleteService(ctx context.Context, serviceID string, options ..
 // ConfigureService: Configure a service.
 //
 // POST /v1/mcp/services/{serviceId}/configure; permission services.config, scope mcp:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) ConfigureService(ctx context.Context, serviceID string, body ConfigureBody, options ...RequestOption) (*ConfiguredData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/mcp/services/" + part(serviceID) + "/configure", options: options, body: body}
 	return unwrap[ConfiguredData, Meta](ctx, c, r)
@@ -250,6 +253,7 @@ func (c *Client) ConfigureService(ctx context.Context, serviceID string, body Co
 // UnconfigureService: Forget a service's configuration.
 //
 // DELETE /v1/mcp/services/{serviceId}/configure; permission services.config, scope mcp:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) UnconfigureService(ctx context.Context, serviceID string, options ...RequestOption) error {
 	r := call{method: "DELETE", path: "/v1/mcp/services/" + part(serviceID) + "/configure", options: options}
 	return c.json(ctx, r, nil)
@@ -305,6 +309,7 @@ func (c *Client) ListServers(ctx context.Context, p ListServersParams, options .
 // CreateServer: Register a server.
 //
 // POST /v1/mcp/servers; permission services.admin, scope mcp:admin. Takes Idempotent.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) CreateServer(ctx context.Context, body CreateServerBody, options ...RequestOption) (*ServerData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/mcp/servers", options: options, body: body}
 	return unwrap[ServerData, Meta](ctx, c, r)
@@ -321,6 +326,7 @@ func (c *Client) GetServer(ctx context.Context, serverID string, options ...Requ
 // UpdateServer: Change a server.
 //
 // PATCH /v1/mcp/servers/{serverId}; permission services.admin, scope mcp:admin.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) UpdateServer(ctx context.Context, serverID string, body UpdateServerBody, options ...RequestOption) (*ServerData, *Meta, error) {
 	r := call{method: "PATCH", path: "/v1/mcp/servers/" + part(serverID), options: options, body: body}
 	return unwrap[ServerData, Meta](ctx, c, r)
@@ -1323,6 +1329,7 @@ func (c *Client) ExportBundle(ctx context.Context, workspaceID string, options .
 // All or none, with new ids.
 //
 // POST /v1/bundles; permission workspaces.admin, scope org:admin. Takes Idempotent.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) ImportBundle(ctx context.Context, body ImportBundleBody, options ...RequestOption) (*ImportedBundle, *Meta, error) {
 	r := call{method: "POST", path: "/v1/bundles", options: options, body: body}
 	return unwrap[ImportedBundle, Meta](ctx, c, r)
@@ -1928,6 +1935,7 @@ func (c *Client) DeleteSchedule(ctx context.Context, serverID string, options ..
 // ImportServerTokens: Bring your tokens for a server.
 //
 // POST /v1/mcp/servers/{serverId}/oauth/import-tokens; permission call, scope mcp:write.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) ImportServerTokens(ctx context.Context, serverID string, body ImportTokensBody, options ...RequestOption) (*GrantData, *Meta, error) {
 	r := call{method: "POST", path: "/v1/mcp/servers/" + part(serverID) + "/oauth/import-tokens", options: options, body: body}
 	return unwrap[GrantData, Meta](ctx, c, r)
@@ -1944,6 +1952,7 @@ func (c *Client) GetServerTokens(ctx context.Context, serverID string, options .
 // DeleteServerTokens: Forget your tokens for a server.
 //
 // DELETE /v1/mcp/servers/{serverId}/oauth/tokens; permission call, scope mcp:write.
+// Where a person must agree first, the error is a *Waiting.
 func (c *Client) DeleteServerTokens(ctx context.Context, serverID string, options ...RequestOption) error {
 	r := call{method: "DELETE", path: "/v1/mcp/servers/" + part(serverID) + "/oauth/tokens", options: options}
 	return c.json(ctx, r, nil)

@@ -50,7 +50,7 @@ var arrows = map[string]string{
 	"rest":             "access activity fault id mcp rest/* server/request",
 	"rest/platform":    "rest rest/meter access activity apikey launch sandbox upstream/stdio call catalog credit diagnosis db fault id identity mcp quota seal server/request tenancy tenancy/* upstream vault workspace approval budget template",
 	"rest/account":     "rest rest/meter access activity apikey credit db fault id identity mcp quota seal tenancy",
-	"rest/diagnostics": "rest access activity apikey call catalog db diagnosis diagnosis/* fault id identity mcp quota seal server/request tenancy upstream workspace",
+	"rest/diagnostics": "rest access activity apikey approval call catalog db diagnosis diagnosis/* fault id identity mcp quota seal server/request tenancy upstream workspace",
 	"rest/resttest":    "rest fault id server/request",
 	"rest/replay":      "db id rest",
 	"rest/meter":       "access quota rest server/request tenancy",

@@ -15,6 +15,7 @@ import (
 
 	"headgate/internal/activity"
 	"headgate/internal/apikey"
+	"headgate/internal/approval"
 	"headgate/internal/call"
 	"headgate/internal/catalog"
 	"headgate/internal/credit"
@@ -216,13 +217,15 @@ func (a *App) build(ctx context.Context) (err error) {
 	if err := a.buildIdentity(ctx); err != nil {
 		return err
 	}
-	a.Catalog = catalog.New(catalog.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Limit: a.serviceLimit, Now: a.Now})
+	a.Approvals = approval.New(a.Store, a.Keys, a.Now)
+	a.Vault.Gate(a.Approvals.Secret)
+	a.Catalog = catalog.New(catalog.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Limit: a.serviceLimit, Ask: a.Approvals.Secret, Now: a.Now})
 	a.Resolver = catalog.NewResolver(a.Store, a.Keys)
 	a.buildManage()
 	if err := a.buildPrograms(); err != nil {
 		return err
 	}
-	a.Grants = grants.New(grants.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Now: a.Now, Log: a.Log})
+	a.Grants = grants.New(grants.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Ask: a.Approvals.Secret, Now: a.Now, Log: a.Log})
 	binder := a.Grants.Binder(a.Resolver)
 	a.Pairs = upstream.NewPairs(a.Guard.DialContext, wire.Options{})
 	a.Hub = upstream.NewHub(upstream.Options{Binder: binder, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,

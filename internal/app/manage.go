@@ -37,7 +37,6 @@ type Manage struct {
 func (a *App) buildManage() {
 	a.Resolver.UseSecrets(a.Vault)
 	a.Budgets = budget.New(budget.Options{Store: a.Store, Workspaces: a.Workspaces, Now: a.Now, Log: a.Log})
-	a.Approvals = approval.New(a.Store, a.Keys, a.Now)
 	a.Templates = template.New(template.Options{Store: a.Store, Keys: a.Keys, Workspaces: a.Workspaces, Catalog: a.Catalog, Vault: a.Vault, Budgets: a.Budgets, Now: a.Now, Log: a.Log})
 	a.Checkpoints = checkpoints(a.Settings, a.Keys, a.Now)
 	a.Workspaces.OnStart(a.Templates.Look)

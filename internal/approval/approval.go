@@ -20,7 +20,7 @@ type Gate string
 
 // The gates.
 const (
-	Secrets     Gate = "secrets"     // setting and deleting secrets
+	Secrets     Gate = "secrets"     // setting and deleting secrets, wherever they are kept
 	Keys        Gate = "keys"        // making keys
 	Destructive Gate = "destructive" // removing, purging
 	Plans       Gate = "plans"       // imports by keys: not held back, but made only as planned before
@@ -89,24 +89,45 @@ func New(store *db.Store, keys *seal.Keys, now func() time.Time) *Service {
 	return &Service{store: store, now: now, key: keys.Derive("approval")}
 }
 
-// Check returns nil when the operation may happen now: nothing gates it, a
-// person asks, or a person has agreed, which this uses up. Otherwise it returns
-// the approval that waits; asking again for the same makes no second one.
-func (s *Service) Check(ctx context.Context, by *access.Principal, op Operation) (*Approval, error) {
-	switch by.Kind {
-	case access.Session, access.System, access.OperatorKey:
-		return nil, nil
-	}
-	gated, err := s.gated(ctx, by.Organization, op.Gate)
-	if err != nil || !gated {
-		return nil, err
+// Check returns no approval when the operation may happen now: nothing gates
+// it, a person asks, or a person has agreed, which this uses up; the context
+// then tells Demand so, at every gate of this operation. Otherwise it returns the
+// approval that waits; asking again for the same makes no second one.
+func (s *Service) Check(ctx context.Context, by *access.Principal, op Operation) (context.Context, *Approval, error) {
+	if gated, err := s.gated(ctx, s.store, by, op.Gate); err != nil || !gated {
+		return ctx, nil, err
 	}
 	var waits *Approval
-	err = s.store.Tx(ctx, func(tx *db.Tx) error {
+	err := s.store.Tx(ctx, func(tx *db.Tx) (err error) {
 		waits, err = s.check(ctx, tx, by, op)
 		return err
 	})
-	return waits, err
+	if err != nil || waits != nil {
+		return ctx, waits, err
+	}
+	return context.WithValue(ctx, agreed{}, true), nil, nil
+}
+
+// agreed marks the context of an operation that a person has agreed to.
+type agreed struct{}
+
+// Demand returns ErrNeeded when nobody has agreed to the operation that the
+// context belongs to, though the gate holds it back. It is for what only shows
+// while an operation runs: the door then asks Check, and runs it again.
+func (s *Service) Demand(ctx context.Context, q db.Querier, by *access.Principal, gate Gate) error {
+	if ctx.Value(agreed{}) != nil {
+		return nil
+	}
+	gated, err := s.gated(ctx, q, by, gate)
+	if err != nil || !gated {
+		return err
+	}
+	return ErrNeeded.With("gate", string(gate))
+}
+
+// Secret is Demand before a secret is set, replaced or forgotten.
+func (s *Service) Secret(ctx context.Context, q db.Querier, by *access.Principal) error {
+	return s.Demand(ctx, q, by, Secrets)
 }
 
 func (s *Service) check(ctx context.Context, tx *db.Tx, by *access.Principal, op Operation) (*Approval, error) {

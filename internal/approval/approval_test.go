@@ -37,7 +37,9 @@ func TestApprovals(t *testing.T) {
 		op := approval.Operation{Gate: approval.Secrets, Action: "setSecret", Target: "TOKEN", Arguments: []byte(`{"value":"hunter2"}`)}
 		check := func(t *testing.T, by *access.Principal, op approval.Operation) *approval.Approval {
 			t.Helper()
-			return testkit.Must(svc.Check(context.Background(), by, op))(t)
+			_, waits, err := svc.Check(context.Background(), by, op)
+			testkit.Must0(t, err)
+			return waits
 		}
 		t.Run("nothing waits where nothing is gated, and another gate gates nothing", func(t *testing.T) {
 			testkit.Equal(t, check(t, key, op), (*approval.Approval)(nil))
@@ -85,10 +87,27 @@ func TestApprovals(t *testing.T) {
 			testkit.Equal(t, passed.Load(), int64(1))
 			testkit.Equal(t, testkit.Must(svc.Get(t.Context(), key.Organization, a.ID))(t).Status, approval.Used)
 		})
+		t.Run("what shows while an operation runs is held back until a person has agreed to that operation", func(t *testing.T) {
+			demand := func(ctx context.Context, by *access.Principal) error { return svc.Secret(ctx, s, by) }
+			testkit.Fault(t, demand(t.Context(), key), "approval.needed")
+			testkit.Must0(t, demand(t.Context(), person))
+			_, free := organization()
+			testkit.Must0(t, demand(t.Context(), free))
+			testkit.Must0(t, svc.Demand(t.Context(), s, key, approval.Keys))
+			late := approval.Operation{Gate: approval.Secrets, Action: "configureService", Target: "svc_1"}
+			ctx, waits, err := svc.Check(t.Context(), key, late)
+			testkit.Must0(t, err)
+			testkit.Fault(t, demand(ctx, key), "approval.needed")
+			testkit.Must(svc.Decide(t.Context(), person, waits.ID, true, ""))(t)
+			ctx, waits, err = svc.Check(t.Context(), key, late)
+			testkit.Must0(t, err)
+			testkit.Equal(t, waits, (*approval.Approval)(nil))
+			testkit.Must0(t, demand(ctx, key))
+		})
 		t.Run("refused, it stays refused for its time", func(t *testing.T) {
 			a := check(t, key, op)
 			testkit.Must(svc.Decide(t.Context(), person, a.ID, false, ""))(t)
-			_, err := svc.Check(t.Context(), key, op)
+			_, _, err := svc.Check(t.Context(), key, op)
 			testkit.Fault(t, err, "approval.rejected")
 			_, err = svc.Decide(t.Context(), person, a.ID, true, "")
 			testkit.Fault(t, err, "approval.decided")
@@ -141,7 +160,7 @@ func TestApprovals(t *testing.T) {
 			for i := range 100 {
 				check(t, key, approval.Operation{Gate: approval.Secrets, Action: "a", Target: fmt.Sprint(i)})
 			}
-			_, err := svc.Check(t.Context(), key, approval.Operation{Gate: approval.Secrets, Action: "a", Target: "more"})
+			_, _, err := svc.Check(t.Context(), key, approval.Operation{Gate: approval.Secrets, Action: "a", Target: "more"})
 			testkit.Fault(t, err, "approval.too_many")
 		})
 	})

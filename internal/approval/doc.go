@@ -10,6 +10,11 @@
 // Reading changes nothing. Only a person decides, and only a person sets what
 // is gated.
 //
-// It leaves to others: which operations belong to which gate (doors), and doing
-// the operation.
+// An operation is held back before it runs (Check), or by a domain that finds,
+// before anything has changed, that it is about a secret (Secret). Secrets are
+// set in the vault, in headers, addresses and configurations of servers, and by
+// bringing tokens; each of these asks, whichever door the request came through.
+//
+// It leaves to others: which operations belong to which gate (doors, domains),
+// and doing the operation.
 package approval

@@ -66,6 +66,7 @@ type Options struct {
 	Keys  *seal.Keys
 	Guard *netguard.Guard
 	Limit Limit // nil: no plan bounds anything
+	Ask   Ask   // nil: everybody may keep secrets here
 	Now   func() time.Time
 }
 
@@ -75,6 +76,7 @@ type Catalog struct {
 	keys  *seal.Keys
 	guard *netguard.Guard
 	limit Limit
+	may   Ask
 	now   func() time.Time
 
 	schemas schemaCache
@@ -88,7 +90,7 @@ func New(o Options) *Catalog {
 	if o.Limit == nil {
 		o.Limit = func(context.Context, db.Querier, string) (int64, bool, error) { return 0, false, nil }
 	}
-	return &Catalog{store: o.Store, keys: o.Keys, guard: o.Guard, limit: o.Limit, now: o.Now}
+	return &Catalog{store: o.Store, keys: o.Keys, guard: o.Guard, limit: o.Limit, may: o.Ask, now: o.Now}
 }
 
 // room returns ErrTooMany when the plan has no room for one more service.

@@ -30,6 +30,8 @@ type house struct {
 	operator  *access.Principal
 	limit     int64
 	unlimited bool
+	asked     int   // how often somebody wanted to touch a secret
+	deny      error // what they are told
 }
 
 func newHouse(t *testing.T, s *db.Store) *house {
@@ -53,7 +55,8 @@ func newHouse(t *testing.T, s *db.Store) *house {
 	h.home, h.customer = member("home", true), member("customer", false)
 	h.operator = &access.Principal{Kind: access.OperatorKey, ID: "op"}
 	h.Catalog = catalog.New(catalog.Options{Store: s, Keys: keys, Guard: netguard.NewWithResolver(netguard.Policy{}, func(context.Context, string, string) ([]netip.Addr, error) { return nil, errors.New("no names here") }),
-		Limit: func(context.Context, db.Querier, string) (int64, bool, error) { return h.limit, !h.unlimited, nil }})
+		Limit: func(context.Context, db.Querier, string) (int64, bool, error) { return h.limit, !h.unlimited, nil },
+		Ask:   func(context.Context, db.Querier, *access.Principal) error { h.asked++; return h.deny }})
 	h.resolver = catalog.NewResolver(s, keys)
 	return h
 }

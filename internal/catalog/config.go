@@ -57,23 +57,27 @@ func (c *Catalog) putConfig(ctx context.Context, tx *db.Tx, by *access.Principal
 		return err
 	}
 	row := configRow{service: s.ID, organization: by.Organization, user: owner(s.ConfigScope, by), createdAt: c.now(), updatedAt: c.now(), revision: c.now().UnixMilli()}
+	var kept map[string]any
 	old, err := configuration(ctx, tx, row.service, row.organization, row.user)
 	switch {
 	case err == nil:
 		row.createdAt, row.revision = old.createdAt, max(row.revision, old.revision+1)
-		kept, err := old.open(c.keys)
-		if err != nil {
+		if kept, err = old.open(c.keys); err != nil {
 			return err
-		}
-		for field, v := range kept {
-			if _, given := config[field]; !given && schema != nil && schema.secret(field) {
-				config[field] = v
-			}
 		}
 	case !errors.Is(err, db.ErrNone):
 		return err
 	}
-	return c.saveConfig(ctx, tx, by, s, row, config)
+	touched := configTouches(schema, config, kept)
+	for field, v := range kept {
+		if _, given := config[field]; !given && schema != nil && schema.secret(field) {
+			config[field] = v
+		}
+	}
+	if err := c.saveConfig(ctx, tx, by, s, row, config); err != nil {
+		return err
+	}
+	return c.ask(ctx, tx, by, touched) // last: what does not fit is told without asking
 }
 
 // saveConfig holds a configuration to its service's schema and stores it.
@@ -128,7 +132,16 @@ func (c *Catalog) Unconfigure(ctx context.Context, by *access.Principal, service
 		if err != nil {
 			return err
 		}
-		row := configRow{user: owner(s.ConfigScope, by)}
+		row, err := configuration(ctx, tx, s.ID, by.Organization, owner(s.ConfigScope, by))
+		if errors.Is(err, db.ErrNone) {
+			return ErrUnconfigured
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.ask(ctx, tx, by, c.keepsSecrets(s, &row)); err != nil {
+			return err
+		}
 		n, err := deleteConfiguration(ctx, tx, s.ID, by.Organization, row.user)
 		if err != nil {
 			return err
@@ -140,6 +153,13 @@ func (c *Catalog) Unconfigure(ctx context.Context, by *access.Principal, service
 		return activity.Record(ctx, tx, by, activity.Event{Action: "service.unconfigure", TargetType: "service", TargetID: s.ID,
 			Details: map[string]any{"scope": row.scope()}})
 	})
+}
+
+// keepsSecrets reports whether a stored configuration holds secrets, or may.
+func (c *Catalog) keepsSecrets(s *Service, row *configRow) bool {
+	kept, err := row.open(c.keys)
+	schema, unfit := c.schemas.compile(s.ConfigSchema)
+	return err != nil || unfit != nil || configTouches(schema, kept, nil)
 }
 
 // Configuration shows the configuration that the caller's calls would use,

@@ -125,12 +125,12 @@ func (c *Catalog) packConfig(ctx context.Context, by *access.Principal, p *Porta
 	needed := p.Secrets
 	for field, v := range config {
 		text, isText := v.(string)
-		hidden := schema == nil || schema.secret(field)
+		hidden := hides(schema, field)
 		switch {
 		case hidden && !isText: // nothing can stand for it
 			delete(config, field)
 			continue
-		case hidden && !onlyReferences(parseSecrets(text)):
+		case hidden && secretValue(v):
 			text = "{{secret." + secretName(s.Slug+"_"+field) + "}}"
 			config[field] = text
 		}
@@ -162,14 +162,13 @@ var schemes = []string{"", "Bearer ", "Basic ", "Token ", "token ", "ApiKey "}
 func disarm(slug string, headers map[string]string) (out map[string]string, needed []string) {
 	out = map[string]string{}
 	for name, value := range headers {
-		parts := parseTemplate(value)
-		if !onlyReferences(parts) {
+		if secretHeader(value) {
 			secret := secretName(slug + "_" + name)
 			out[name], needed = "{{secret."+secret+"}}", append(needed, secret)
 			continue
 		}
 		out[name] = value
-		for _, p := range parts {
+		for _, p := range parseTemplate(value) {
 			if p.secret != "" {
 				needed = append(needed, p.secret)
 			}
@@ -204,11 +203,8 @@ func plainURL(raw string) string {
 	}
 	q := u.Query()
 	for name := range q {
-		lower := strings.ToLower(name)
-		for _, word := range []string{"key", "token", "secret", "pass", "auth", "sig", "cred"} {
-			if strings.Contains(lower, word) {
-				q.Set(name, "")
-			}
+		if credential(name) {
+			q.Set(name, "")
 		}
 	}
 	u.RawQuery = q.Encode()
@@ -300,6 +296,13 @@ func (c *Catalog) unpack(ctx context.Context, tx *db.Tx, by *access.Principal, s
 	}
 	_, err := configuration(ctx, tx, s.ID, by.Organization, "")
 	if !errors.Is(err, db.ErrNone) {
+		return err
+	}
+	schema, err := c.schemas.compile(s.ConfigSchema)
+	if err == nil {
+		err = c.ask(ctx, tx, by, configTouches(schema, p.Config, nil))
+	}
+	if err != nil {
 		return err
 	}
 	return c.saveConfig(ctx, tx, by, s, configRow{service: s.ID, organization: by.Organization, createdAt: c.now(), updatedAt: c.now(), revision: c.now().UnixMilli()}, p.Config)

@@ -122,7 +122,7 @@ func (c *Catalog) addServer(ctx context.Context, tx *db.Tx, by *access.Principal
 	tx.Changed("server", d.ID)
 	tx.Changed("servers", d.Workspace)
 	return activity.Record(ctx, tx, by, activity.Event{Action: "server.create", Workspace: d.Workspace, TargetType: "server", TargetID: d.ID,
-		Details: map[string]any{"slug": d.Slug, "service": d.Service.ID, "url": d.Service.URL, "headers": d.Service.HeaderNames}})
+		Details: map[string]any{"slug": d.Slug, "service": d.Service.ID, "url": plainURL(d.Service.URL), "headers": d.Service.HeaderNames}})
 }
 
 // GetServer returns a server of the organization by its id.

@@ -210,6 +210,9 @@ func (c *Catalog) addService(ctx context.Context, tx *db.Tx, by *access.Principa
 			return err
 		}
 	}
+	if err := c.ask(ctx, tx, by, in.secretive()); err != nil {
+		return err
+	}
 	if err := insertService(ctx, tx, s); err != nil {
 		return err
 	}
@@ -223,7 +226,7 @@ func (c *Catalog) addService(ctx context.Context, tx *db.Tx, by *access.Principa
 		return nil // its server's event tells of it
 	}
 	return activity.Record(ctx, tx, by, activity.Event{Action: "service.create", TargetType: "service", TargetID: s.ID,
-		Details: map[string]any{"slug": s.Slug, "transport": string(s.Transport), "url": s.URL, "headers": s.HeaderNames}})
+		Details: map[string]any{"slug": s.Slug, "transport": string(s.Transport), "url": plainURL(s.URL), "headers": s.HeaderNames}})
 }
 
 // UpdateService changes a service that the caller's organization (or, for the
@@ -261,6 +264,7 @@ func (c *Catalog) changeService(ctx context.Context, tx *db.Tx, by *access.Princ
 	if err != nil {
 		return nil, err
 	}
+	touched := ch.touches(s, headers)
 	fields, reached := ch.apply(s, headers)
 	if len(fields) == 0 {
 		return s, nil
@@ -275,6 +279,9 @@ func (c *Catalog) changeService(ctx context.Context, tx *db.Tx, by *access.Princ
 		return nil, err
 	}
 	if err := checkHeaders(headers, schema); err != nil {
+		return nil, err
+	}
+	if err := c.ask(ctx, tx, by, touched); err != nil {
 		return nil, err
 	}
 	c.sealHeaders(s, headers)

@@ -194,7 +194,7 @@ func (d *deriver) derive(t *tool, op rest.Op, described *huma.Operation) error {
 
 // mayWait lets an answer be an approval, where the operation may be held back.
 func (d *deriver) mayWait(t *tool, op rest.Op, defs map[string]any) {
-	if op.Gate == "" {
+	if !op.MayWait() {
 		return
 	}
 	delete(t.output, "required") // an answer that waits has none of it

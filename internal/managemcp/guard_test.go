@@ -10,6 +10,7 @@ import (
 	"headgate/internal/catalog"
 	"headgate/internal/db"
 	"headgate/internal/id"
+	"headgate/internal/template"
 	"headgate/internal/testkit"
 )
 
@@ -308,6 +309,50 @@ func TestApprovals(t *testing.T) {
 	t.Run("an external workspace's key waits too", func(t *testing.T) {
 		testkit.Equal(t, ask("provision_workspace", map[string]any{"name": "Out", "runtime": "external"})["gate"], any("keys"))
 		testkit.Equal(t, h.tool("provision_workspace", map[string]any{"name": "Out", "runtime": "kubernetes"}).failed("HTTP 422"), 422)
+	})
+	t.Run("so does every tool that would put a secret elsewhere, and it happens once", func(t *testing.T) {
+		operator := &access.Principal{Kind: access.OperatorKey, Scopes: access.Every}
+		plugin := testkit.Must(h.Catalog.CreateService(t.Context(), operator, catalog.ServiceInput{Slug: "vaulted", URL: "http://127.0.0.1:8089/mcp",
+			ConfigSchema: json.RawMessage(`{"type":"object","properties":{"region":{"type":"string"},"token":{"type":"string","writeOnly":true}}}`)}))(t).ID
+		status, _ := h.api("POST", "/templates", map[string]any{"name": "Keeper", "files": map[string]any{"template.yaml": "name: Keeper\nservers:\n  - slug: k\n    url: http://127.0.0.1:8089/mcp\n    headers: {X-Key: hunter2}\n"}})
+		testkit.Equal(t, status, 201)
+		server := map[string]any{"slug": "s", "url": "http://127.0.0.1:8089/mcp", "headers": map[string]any{"X-Key": "hunter2"}}
+		recipe := map[string]any{"name": "Recipe", "workspaces": []any{map[string]any{"name": "Cooked", "servers": []any{server}}}}
+		plan := func(name string, arguments map[string]any) any {
+			t.Helper()
+			arguments["dry_run"] = true
+			id := h.tool(name, arguments).ok()["import_id"]
+			delete(arguments, "dry_run")
+			return id
+		}
+		for _, c := range []struct {
+			tool, gate string
+			arguments  map[string]any
+			done       string // a member of the answer, and its value
+			as         any
+		}{
+			{"configure_plugin", "secrets", map[string]any{"plugin_id": plugin, "config": map[string]any{"token": "hunter2"}}, "is_configured", true},
+			{"provision_workspace", "secrets", map[string]any{"name": "Kept", "template": "keeper"}, "name", "Kept"},
+			{"create_org_from_template", "secrets", map[string]any{"template": recipe}, "state", "done"},
+			{"import_bundle", "secrets", map[string]any{"bundle": map[string]any{"schema": template.Schema, "name": "Carried", "servers": []any{server}}}, "name", "Carried"},
+		} {
+			if c.tool == "create_org_from_template" || c.tool == "import_bundle" {
+				c.arguments["plan_id"] = plan(c.tool, c.arguments)
+			}
+			a := ask(c.tool, c.arguments)
+			testkit.Equal(t, []any{c.tool, a["status"], a["gate"]}, []any{c.tool, "pending", c.gate})
+			testkit.Equal(t, ask(c.tool, c.arguments)["id"], a["id"])
+			testkit.Equal(t, decide(a, "approve"), 200)
+			testkit.Equal(t, h.tool(c.tool, c.arguments).ok()[c.done], c.as)
+		}
+		if ask("configure_plugin", map[string]any{"plugin_id": plugin, "config": map[string]any{"token": "hunter2"}})["status"] != "pending" {
+			t.Error("an approval was used twice")
+		}
+		testkit.Equal(t, h.tool("configure_plugin", map[string]any{"plugin_id": plugin, "config": map[string]any{"region": "eu"}}).ok()["is_configured"], any(true))
+		testkit.Equal(t, h.tool("configure_plugin", map[string]any{"plugin_id": plugin, "config": map[string]any{"token": 7}}).failed("HTTP 400"), 400)
+		for _, q := range []string{`SELECT COUNT(*) FROM approvals WHERE action || target || reason LIKE '%hunter%'`, `SELECT COUNT(*) FROM events WHERE details LIKE '%hunter%'`} {
+			testkit.Equal(t, testkit.Must(db.Value[int64](t.Context(), h.Store, q))(t), int64(0))
+		}
 	})
 	t.Run("a person is not held back", func(t *testing.T) {
 		status, _ := h.api("PUT", "/organizations/me/secrets/MINE", map[string]any{"value": "x"})

@@ -48,14 +48,14 @@ func (d *Door) describe(o *operation, schemas huma.Registry) huma.Operation {
 			hop.Extensions["x-scope"] = string(scope)
 		}
 	}
-	if o.Gate != "" {
+	if o.MayWait() {
 		waits := &huma.Schema{Type: huma.TypeObject}
 		if d.cfg.Waits != nil {
 			waits = schemas.Schema(reflect.PointerTo(d.cfg.Waits), true, "")
 		}
 		hop.Responses["202"] = &huma.Response{Description: "Accepted: the organization's policy wants a person's approval first. Ask again for the same once it is given.",
 			Content: map[string]*huma.MediaType{"application/json": {Schema: waits}}}
-		hop.Extensions["x-gate"] = o.Gate
+		hop.Extensions["x-gate"] = strings.Trim(o.Gate+" "+o.Late, " ")
 	}
 	if o.Idempotent {
 		hop.Parameters = append(hop.Parameters, &huma.Param{
@@ -118,7 +118,7 @@ func (o *operation) raises() []fault.Kind {
 	if strings.Contains(o.Path, "{") && !o.Makes {
 		kinds = append(kinds, fault.NotFound)
 	}
-	if o.Idempotent || o.Gate != "" { // a key used before; too many that wait
+	if o.Idempotent || o.MayWait() { // a key used before; too many that wait
 		kinds = append(kinds, fault.Conflict)
 	}
 	kinds = append(kinds, o.Errors...)

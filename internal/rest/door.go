@@ -43,13 +43,17 @@ type Config struct {
 	// the server's allowlist is the only judge.
 	AllowOrigin func(r *http.Request, p *access.Principal, origin string) bool
 
-	// Gate may hold an operation back that declares a Gate, once its input is
-	// found valid: what it returns is the answer then, with status 202, and the
-	// handler does not run. input is the same text for the same request. Nil:
-	// nothing is held back.
-	Gate func(ctx context.Context, op Op, input []byte) (waits any, err error)
-	// Waits is the type of what Gate returns, for the document.
+	// Gate may hold an operation back at op.Gate, once its input is found valid:
+	// what waits is the answer then, with status 202, and the handler does not
+	// run; else it runs with the context that is returned. input is the same text
+	// for the same request. Nil: nothing is held back.
+	Gate func(ctx context.Context, op Op, input []byte) (agreed context.Context, waits any, err error)
+	// Waits is the type of what waits, for the document.
 	Waits reflect.Type
+
+	// Needs is the fault of handlers that have changed nothing yet and may go on
+	// only past the gate of their operation's Late. May be nil.
+	Needs error
 
 	// Failed is told of every fault that is answered with 500 or above; it must
 	// be quick. May be nil.

@@ -13,15 +13,19 @@ import (
 	"headgate/internal/testkit"
 )
 
+type agreed struct{}
+
 func TestGate(t *testing.T) {
+	needs := fault.New(fault.Forbidden, "x.needs", "Ask first.")
 	var asked []string
 	var waits any
 	var refused error
 	f := newFake(t, func(c *rest.Config) {
-		c.Gate = func(_ context.Context, op rest.Op, input []byte) (any, error) {
+		c.Gate = func(ctx context.Context, op rest.Op, input []byte) (context.Context, any, error) {
 			asked = append(asked, op.Gate+" "+string(input))
-			return waits, refused
+			return context.WithValue(ctx, agreed{}, true), waits, refused
 		}
+		c.Needs = needs
 	})
 	made := 0
 	type gatedBody struct {
@@ -60,6 +64,38 @@ func TestGate(t *testing.T) {
 		}
 		refused = fault.New(fault.Forbidden, "x.no", "No.")
 		if r := put(`{"name":"abc"}`); r.Code != http.StatusForbidden || made != 2 {
+			t.Errorf("%d %s", r.Code, r.Body)
+		}
+		refused = nil
+	})
+	t.Run("is asked late by a handler that needs it, which then runs again with what was agreed", func(t *testing.T) {
+		runs := 0
+		late := func(id, gate string) {
+			rest.Handle(f.Door, rest.Op{Method: "PUT", Path: "/" + id + "/{id}", ID: id, Summary: "Late", Permission: access.ServicesRead, Late: gate, Idempotent: true},
+				func(ctx context.Context, in *gated) (*thing, error) {
+					runs++
+					if in.Body.Name == "secret" && ctx.Value(agreed{}) == nil {
+						return nil, needs
+					}
+					return &thing{ID: "x"}, nil
+				})
+		}
+		late("late", "secrets")
+		late("undeclared", "")
+		asked, waits = nil, nil
+		if r := f.call("PUT", "/v1/late/a", `{"name":"plain"}`); r.Code != http.StatusOK || len(asked) != 0 || runs != 1 {
+			t.Fatalf("%d %s, asked %v", r.Code, r.Body, asked)
+		}
+		waits = map[string]any{"id": "apr_1"}
+		if r := f.call("PUT", "/v1/late/a", `{"name":"secret"}`, "Idempotency-Key: l"); r.Code != http.StatusAccepted || runs != 2 {
+			t.Fatalf("%d %s", r.Code, r.Body)
+		}
+		waits = nil
+		if r := f.call("PUT", "/v1/late/a", `{"name":"secret"}`, "Idempotency-Key: l"); r.Code != http.StatusOK || runs != 4 {
+			t.Fatalf("%d %s, %d runs", r.Code, r.Body, runs)
+		}
+		testkit.Equal(t, asked, []string{`secrets {"ID":"a","Body":{"name":"secret"}}`, `secrets {"ID":"a","Body":{"name":"secret"}}`})
+		if r := f.call("PUT", "/v1/undeclared/a", `{"name":"secret"}`); r.Code != http.StatusForbidden || len(asked) != 2 {
 			t.Errorf("%d %s", r.Code, r.Body)
 		}
 	})

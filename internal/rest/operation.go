@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -38,9 +39,13 @@ type Op struct {
 	Idempotent bool           // takes Idempotency-Key
 	Makes      bool           // makes what its path names when it is not there, so it never misses it
 	Gate       string         // what Config.Gate may hold it back for; it then answers 202
+	Late       string         // likewise, but asked only when the handler fails with Config.Needs
 	MaxBody    int64          // bytes; the door's limit when 0
 	Timeout    time.Duration  // the door's when 0; streams have none
 }
+
+// MayWait reports whether the operation may be held back, and answer 202.
+func (o Op) MayWait() bool { return o.Gate != "" || o.Late != "" }
 
 // None is the input or output of an operation that takes or answers nothing.
 type None struct{}
@@ -140,7 +145,7 @@ func (d *Door) prepare(op Op, in, out reflect.Type) *operation {
 		panic(fmt.Sprintf("%s: no such permission: %s", op.ID, op.Permission))
 	case op.Method == "" || !strings.HasPrefix(op.Path, "/") || op.ID == "" || op.Summary == "":
 		panic(fmt.Sprintf("%s %s (%s): an operation needs a method, a path, an id and a summary", op.Method, op.Path, op.ID))
-	case op.Gate != "" && op.Public:
+	case op.MayWait() && op.Public:
 		panic(fmt.Sprintf("%s: a gate needs a principal", op.ID))
 	case op.Idempotent && (op.Public || d.cfg.Idempotency == nil || d.cfg.Sealer == nil):
 		panic(fmt.Sprintf("%s: Idempotent needs a principal and a door with a store and a sealer", op.ID))
@@ -202,13 +207,20 @@ func register[I, O any](d *Door, o *operation, handler func(context.Context, *I)
 	o.register = func(api huma.API, hop huma.Operation) {
 		huma.Register(api, hop, func(ctx context.Context, in *I) (*O, error) {
 			st := stateOf(ctx)
-			if waits, err := d.gate(ctx, o, in); err != nil {
-				return nil, d.failure(ctx, err)
-			} else if waits != nil {
-				return nil, &held{waits}
+			ctx, err := d.gate(ctx, o.Op, o.Gate, in)
+			if err != nil {
+				return nil, err
 			}
 			st.ran = true
 			out, err := handler(ctx, in)
+			if o.Late != "" && d.cfg.Needs != nil && errors.Is(err, d.cfg.Needs) { // nothing has happened yet
+				st.ran = false
+				if ctx, err = d.gate(ctx, o.Op, o.Late, in); err != nil {
+					return nil, err
+				}
+				st.ran = true
+				out, err = handler(ctx, in)
+			}
 			if err != nil {
 				return nil, d.failure(ctx, err)
 			}

@@ -268,16 +268,25 @@ type held struct{ answer any }
 func (h *held) Error() string  { return "held back" }
 func (h *held) GetStatus() int { return http.StatusAccepted }
 
-// gate asks whether a valid request is to be held back.
-func (d *Door) gate(ctx context.Context, o *operation, input any) (any, error) {
-	if o.Gate == "" || d.cfg.Gate == nil {
-		return nil, nil
+// gate asks whether a valid request is to be held back at a gate, and returns
+// the context for its handler; its error is held when it is, else a failure.
+func (d *Door) gate(ctx context.Context, op Op, gate string, input any) (context.Context, error) {
+	if gate == "" || d.cfg.Gate == nil {
+		return ctx, nil
 	}
 	text, err := json.Marshal(input)
 	if err != nil {
-		return nil, fmt.Errorf("%s: sum up the request: %w", o.ID, err)
+		return ctx, d.failure(ctx, fmt.Errorf("%s: sum up the request: %w", op.ID, err))
 	}
-	return d.cfg.Gate(ctx, o.Op, text)
+	op.Gate = gate
+	agreed, waits, err := d.cfg.Gate(ctx, op, text)
+	switch {
+	case err != nil:
+		return ctx, d.failure(ctx, err)
+	case waits != nil:
+		return ctx, &held{waits}
+	}
+	return agreed, nil
 }
 
 // transform turns what huma is about to send into bytes, in the door's form.

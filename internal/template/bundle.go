@@ -147,6 +147,11 @@ func (s *Service) ImportBundle(ctx context.Context, by *access.Principal, text [
 	if res.Needs, err = s.lacking(ctx, by.Organization, b.Node); err != nil {
 		return Imported{}, err
 	}
+	if !dryRun {
+		if err := s.askFor(ctx, by, b.Services, []Node{b.Node}); err != nil {
+			return Imported{}, err
+		}
+	}
 	switch {
 	case dryRun:
 		res.State = Planned

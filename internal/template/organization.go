@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"headgate/internal/access"
+	"headgate/internal/catalog"
 	"headgate/internal/db"
 	"headgate/internal/workspace"
 )
@@ -114,6 +115,11 @@ func (s *Service) ImportOrganization(ctx context.Context, by *access.Principal, 
 	if err := s.steps(ctx, by.Organization, &res, o.Workspaces, r.DryRun); err != nil {
 		return Result{}, err
 	}
+	if !r.DryRun {
+		if err := s.askFor(ctx, by, o.Services, o.Workspaces); err != nil {
+			return Result{}, err
+		}
+	}
 	switch {
 	case r.DryRun:
 		res.State = Planned
@@ -139,6 +145,46 @@ func (s *Service) ImportOrganization(ctx context.Context, by *access.Principal, 
 		}
 	}
 	return res, s.finish(ctx, by, &res)
+}
+
+// askFor asks, before anything is made, whether the caller may keep the secrets
+// that a recipe holds.
+func (s *Service) askFor(ctx context.Context, by *access.Principal, services []Server, nodes []Node) error {
+	own, err := portables(services)
+	if err != nil {
+		return err
+	}
+	var servers []catalog.Portable
+	var walk func(nodes []Node) error
+	walk = func(nodes []Node) error {
+		for i := range nodes {
+			list, err := portables(nodes[i].Servers)
+			if err != nil {
+				return err
+			}
+			servers = append(servers, list...)
+			if err := walk(nodes[i].SubWorkspaces); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := walk(nodes); err != nil {
+		return err
+	}
+	return s.Catalog.AskPortable(ctx, by, own, servers)
+}
+
+func portables(servers []Server) ([]catalog.Portable, error) {
+	list := make([]catalog.Portable, len(servers))
+	for i, server := range servers {
+		p, err := server.portable("")
+		if err != nil {
+			return nil, err
+		}
+		list[i] = p
+	}
+	return list, nil
 }
 
 // share makes what workspaces share, before the first of them: all of it or

@@ -50,12 +50,21 @@ type Service struct {
 	keys       *seal.Keys
 	workspaces *workspace.Service
 	now        func() time.Time
+	ask        Ask
 }
+
+// Ask is asked, in the transaction that would do it, whether somebody may set
+// or delete a secret now; its error ends the transaction.
+type Ask func(ctx context.Context, q db.Querier, by *access.Principal) error
 
 // New returns the service.
 func New(store *db.Store, keys *seal.Keys, workspaces *workspace.Service, now func() time.Time) *Service {
-	return &Service{store: store, keys: keys, workspaces: workspaces, now: now}
+	return &Service{store: store, keys: keys, workspaces: workspaces, now: now, ask: func(context.Context, db.Querier, *access.Principal) error { return nil }}
 }
+
+// Gate has every change of a secret asked about first. It belongs to building
+// the program, before the first request.
+func (s *Service) Gate(ask Ask) { s.ask = ask }
 
 // Ref is how a change of a secret is announced. workspace is an id, "" for an
 // organization's own.
@@ -84,6 +93,9 @@ func (s *Service) Set(ctx context.Context, by *access.Principal, at Place, name 
 	}
 	sealed, now := s.keys.Seal(seat(at, name), []byte(value.Reveal())), s.now().UnixMilli()
 	err = s.store.Tx(ctx, func(tx *db.Tx) error {
+		if err := s.ask(ctx, tx, by); err != nil {
+			return err
+		}
 		// First the event: its lock makes writers take turns, so that the count is exact.
 		if err := record(ctx, tx, by, at, name, "secret.set"); err != nil {
 			return err
@@ -130,6 +142,9 @@ func (s *Service) Delete(ctx context.Context, by *access.Principal, at Place, na
 		}
 		if n == 0 {
 			return ErrNotFound
+		}
+		if err := s.ask(ctx, tx, by); err != nil {
+			return err
 		}
 		tx.Changed("secret", Ref(at.Organization, at.Workspace, name))
 		return record(ctx, tx, by, at, name, "secret.delete")

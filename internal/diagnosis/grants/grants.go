@@ -35,9 +35,13 @@ type Options struct {
 	Store *db.Store
 	Keys  *seal.Keys
 	Guard *netguard.Guard
+	Ask   Ask // nil: everybody may bring tokens
 	Now   func() time.Time
 	Log   *slog.Logger
 }
+
+// Ask is asked whether somebody may bring, replace or forget tokens now.
+type Ask func(ctx context.Context, q db.Querier, by *access.Principal) error
 
 // Service keeps grants.
 type Service struct {
@@ -60,6 +64,9 @@ type entry struct {
 func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Ask == nil {
+		o.Ask = func(context.Context, db.Querier, *access.Principal) error { return nil }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -126,6 +133,9 @@ func (s *Service) Import(ctx context.Context, by *access.Principal, server *cata
 		return nil, ErrNoPerson
 	}
 	if err := s.check(server, &t); err != nil {
+		return nil, err
+	}
+	if err := s.Ask(ctx, s.Store, by); err != nil { // before anybody is asked for metadata
 		return nil, err
 	}
 	g := &grant{key: key{by.Organization, by.User, server.ID}, serverURL: server.URL, resource: t.Resource, clientID: t.ClientID, scope: t.Scope,
@@ -205,6 +215,9 @@ func (s *Service) Remove(ctx context.Context, by *access.Principal, server *cata
 		}
 		if n == 0 {
 			return ErrNone
+		}
+		if err := s.Ask(ctx, tx, by); err != nil {
+			return err
 		}
 		return activity.Record(ctx, tx, by, activity.Event{Workspace: server.Workspace, Action: "grant.remove", TargetType: "server", TargetID: server.ID})
 	})

@@ -64,7 +64,7 @@ func newHouseIn(t *testing.T, store *db.Store, wo world.Options, changes ...chan
 	h := &house{t: t, now: time.Now()}
 	wo.Now = func() time.Time { return h.now }
 	h.World = world.New(t, store, wo)
-	h.grants = grants.New(grants.Options{Store: store, Keys: h.Keys, Guard: h.Guard, Now: h.Now})
+	h.grants = grants.New(grants.Options{Store: store, Keys: h.Keys, Guard: h.Guard, Ask: h.Approvals.Secret, Now: h.Now})
 	binder := h.grants.Binder(h.Resolver)
 	h.hub = upstream.NewHub(upstream.Options{Binder: binder, Dial: h.Guard.DialContext, Version: "test",
 		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler("test", h.Now)}}})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"headgate/internal/access"
+	"headgate/internal/approval"
 	"headgate/internal/catalog"
 	"headgate/internal/diagnosis"
 	"headgate/internal/diagnosis/checkup"
@@ -174,9 +175,10 @@ func RegisterPlatform(door *rest.Door, o PlatformOptions) {
 	rest.Handle(door, op("GET", server+"/schedule", "getSchedule", "When a server is examined by itself", access.Diagnose), a.getSchedule)
 	rest.Handle(door, op("PUT", server+"/schedule", "setSchedule", "Have a server examined by itself", access.ServicesAdmin, fault.Conflict), a.setSchedule)
 	rest.Handle(door, op("DELETE", server+"/schedule", "deleteSchedule", "Stop that", access.ServicesAdmin), a.deleteSchedule)
-	rest.Handle(door, op("POST", server+"/oauth/import-tokens", "importServerTokens", "Bring your tokens for a server", access.Call), a.importTokens)
+	secret := func(op rest.Op) rest.Op { op.Late = string(approval.Secrets); return op }
+	rest.Handle(door, secret(op("POST", server+"/oauth/import-tokens", "importServerTokens", "Bring your tokens for a server", access.Call)), a.importTokens)
 	rest.Handle(door, op("GET", server+"/oauth/tokens", "getServerTokens", "What is known of your tokens for a server", access.Call), a.getTokens)
-	rest.Handle(door, op("DELETE", server+"/oauth/tokens", "deleteServerTokens", "Forget your tokens for a server", access.Call), a.deleteTokens)
+	rest.Handle(door, secret(op("DELETE", server+"/oauth/tokens", "deleteServerTokens", "Forget your tokens for a server", access.Call)), a.deleteTokens)
 }
 
 // server finds one of the organization's servers.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"headgate/internal/access"
+	"headgate/internal/approval"
 	"headgate/internal/db"
 	"headgate/internal/demo"
 	"headgate/internal/testkit"
@@ -77,4 +78,41 @@ func TestImportTokensRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// This door cannot ask a person (its contract has no such answer), so what the
+// organization's policy holds back is refused to keys here, and says where to ask.
+func TestSecretsAreRefusedWhereTheyWait(t *testing.T) {
+	h := newHouse(t, testkit.SQLite(t))
+	const url = "http://127.0.0.1:8089/mcp"
+	server := h.register("own", url)
+	testkit.Must(h.Approvals.SetPolicy(t.Context(), testkit.Must(h.Identity.Authenticate(t.Context(), h.owner.Token))(t), []approval.Gate{approval.Secrets}))(t)
+	with := func(name string, headers any) map[string]any {
+		return map[string]any{"name": name, "enabled": true, "transportType": "http", "url": url, "headers": headers}
+	}
+	servers := "/api/v1/projects/" + h.project + "/servers"
+	secret := map[string]any{"X-Key": "hunter2"}
+	tokens := map[string]any{"serverUrl": url, "tokens": map[string]any{"access_token": "hunter2"}}
+	for _, c := range []struct {
+		method, path string
+		body         any
+		status       int
+	}{
+		{"POST", servers, with("new", secret), 201},
+		{"PATCH", h.on(server, ""), map[string]any{"headers": secret}, 200},
+		{"PATCH", h.on(server, ""), map[string]any{"headers": map[string]any{"x-key": nil}}, 200},
+		{"POST", h.on(server, "/oauth/import-tokens"), tokens, 200},
+		{"DELETE", h.on(server, "/oauth/tokens"), nil, 204},
+	} {
+		h.rest()
+		if c.method == "PATCH" && c.body.(map[string]any)["headers"].(map[string]any)["X-Key"] == nil {
+			h.as(h.owner.Token, "PATCH", h.on(server, ""), map[string]any{"headers": secret}).want(200)
+		}
+		if a := h.as(h.key, c.method, c.path, c.body).refused(403, "FORBIDDEN"); !strings.Contains(a.Raw, "Platform API") {
+			t.Errorf("%s %s does not say where to ask: %s", c.method, c.path, a.Raw)
+		}
+		h.as(h.owner.Token, c.method, c.path, c.body).want(c.status) // a person is not held back
+	}
+	h.rest()
+	h.as(h.key, "POST", servers, with("plain", map[string]any{"X-Key": "{{secret.KEY}}"})).want(201)
 }

@@ -169,7 +169,9 @@ func (e *estate) objects() map[string]resttest.Object {
 				testkit.Must(db.Exec(ctx, e.Store, `DELETE FROM approval_policies WHERE organization_id = $1`, o.ID))(e.t)
 			}()
 			by := &access.Principal{Kind: access.OrganizationKey, ID: id.New("key"), Tenant: o.Tenant, Organization: o.ID, Role: access.Owner, Scopes: access.Every}
-			return testkit.Must(e.Approvals.Check(ctx, by, approval.Operation{Gate: approval.Secrets, Action: "setOrganizationSecret", Target: e.next("T")}))(e.t).ID
+			_, waits, err := e.Approvals.Check(ctx, by, approval.Operation{Gate: approval.Secrets, Action: "setOrganizationSecret", Target: e.next("T")})
+			testkit.Must0(e.t, err)
+			return waits.ID
 		}),
 		"credit account": e.object("acc", func(o *tenancy.Organization, _ string) string {
 			return testkit.Must(e.Credits.Of(ctx, o.ID, ""))(e.t).ID

@@ -108,6 +108,7 @@ func New(o Options) *rest.Door {
 		Failed:      a.failed,
 		Gate:        a.gate,
 		Waits:       reflect.TypeFor[rest.OK[approvalData, rest.Meta]](),
+		Needs:       approval.ErrNeeded,
 		Idempotency: o.Idempotency,
 		Sealer:      o.Keys,
 	})

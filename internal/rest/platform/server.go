@@ -105,10 +105,10 @@ func (a *api) servers() {
 	tags := []string{"servers"}
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/servers", ID: "listServers", Summary: "The servers of a workspace", Tags: tags, Permission: access.ServicesRead, Errors: []fault.Kind{fault.NotFound, fault.Gone}}, a.listServers)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/mcp/servers", ID: "createServer", Summary: "Register a server", Tags: tags, Permission: access.ServicesAdmin,
-		Status: http.StatusCreated, Idempotent: true, Errors: []fault.Kind{fault.NotFound, fault.Gone, fault.Unpaid}}, a.createServer)
+		Late: gateSecrets, Status: http.StatusCreated, Idempotent: true, Errors: []fault.Kind{fault.NotFound, fault.Gone, fault.Unpaid}}, a.createServer)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/servers/{serverId}", ID: "getServer", Summary: "A server and its health", Tags: tags, Permission: access.ServicesRead}, a.getServer)
 	rest.Handle(a.door, rest.Op{Method: "PATCH", Path: "/mcp/servers/{serverId}", ID: "updateServer", Summary: "Change a server", Tags: tags, Permission: access.ServicesAdmin,
-		Errors: []fault.Kind{fault.Conflict, fault.Unsupported}}, a.updateServer)
+		Late: gateSecrets, Errors: []fault.Kind{fault.Conflict, fault.Unsupported}}, a.updateServer)
 	rest.Handle(a.door, rest.Op{Method: "DELETE", Path: "/mcp/servers/{serverId}", ID: "deleteServer", Summary: "Remove a server", Tags: tags, Gate: gateDestructive, Permission: access.ServicesAdmin}, a.deleteServer)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/mcp/servers/{serverId}/test", ID: "testServer", Summary: "Ask a server anew what it is", Tags: tags, Permission: access.Diagnose,
 		Errors: []fault.Kind{fault.Upstream, fault.UpstreamAuth, fault.Unconfigured}}, a.testServer)

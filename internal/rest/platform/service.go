@@ -197,14 +197,14 @@ func (a *api) services() {
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/services", ID: "listServices", Summary: "Services that I may use", Tags: tags, Guard: read}, a.listServices)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/mcp/services", ID: "createService", Summary: "Add a service", Tags: tags,
 		Detail: "An organization adds one of its own; an operator puts one on offer.", Guard: admin,
-		Status: http.StatusCreated, Idempotent: true, Errors: []fault.Kind{fault.Unpaid}}, a.createService)
+		Late: gateSecrets, Status: http.StatusCreated, Idempotent: true, Errors: []fault.Kind{fault.Unpaid}}, a.createService)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/mcp/services/{serviceId}", ID: "getService", Summary: "A service", Tags: tags, Guard: read}, a.getService)
 	rest.Handle(a.door, rest.Op{Method: "PATCH", Path: "/mcp/services/{serviceId}", ID: "updateService", Summary: "Change a service", Tags: tags, Guard: admin,
-		Errors: []fault.Kind{fault.Conflict, fault.Unsupported}}, a.updateService)
+		Late: gateSecrets, Errors: []fault.Kind{fault.Conflict, fault.Unsupported}}, a.updateService)
 	rest.Handle(a.door, rest.Op{Method: "DELETE", Path: "/mcp/services/{serviceId}", ID: "deleteService", Summary: "Remove a service", Tags: tags, Gate: gateDestructive, Guard: admin}, a.deleteService)
-	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/mcp/services/{serviceId}/configure", ID: "configureService", Summary: "Configure a service", Tags: tags, Permission: access.ServicesConfig}, a.configureService)
+	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/mcp/services/{serviceId}/configure", ID: "configureService", Summary: "Configure a service", Tags: tags, Late: gateSecrets, Permission: access.ServicesConfig}, a.configureService)
 	rest.Handle(a.door, rest.Op{Method: "DELETE", Path: "/mcp/services/{serviceId}/configure", ID: "unconfigureService", Summary: "Forget a service's configuration", Tags: tags,
-		Permission: access.ServicesConfig, Errors: []fault.Kind{fault.Unconfigured}}, a.unconfigureService)
+		Late: gateSecrets, Permission: access.ServicesConfig, Errors: []fault.Kind{fault.Unconfigured}}, a.unconfigureService)
 }
 
 func (a *api) listServices(ctx context.Context, in *listServices) (*rest.OK[serviceList, rest.Paged], error) {

@@ -139,6 +139,15 @@ func TestDocumentedStates(t *testing.T) {
 			SELECT 'apr_' || i, $1, 'secrets', 'x', 'x', $2, 'key', 'x', 'x', '', 'pending', 0, $3 FROM n`, home.ID, []byte{0}, time.Now().Add(time.Hour).UnixMilli()))(t)
 		k, key := h.Key(home, access.OrganizationKey, "")
 		w := testkit.Must(h.Workspaces.Default(t.Context(), home.ID))(t)
+		secret, config := map[string]any{"X-Key": "x"}, map[string]any{"config": map[string]any{"token": "x"}}
+		schema := map[string]any{"type": "object", "properties": map[string]any{"token": map[string]any{"type": "string", "writeOnly": true}}}
+		service := h.as(owner, "POST", "/mcp/services", map[string]any{"slug": "waits", "url": "http://127.0.0.1:8089/mcp", "configSchema": schema}).want(201).data("service", "id").(string)
+		server := h.as(owner, "POST", "/mcp/servers", map[string]any{"slug": "waits", "url": "http://127.0.0.1:8089/mcp"}).want(201).data("server", "id").(string)
+		h.as(owner, "POST", "/mcp/services/"+service+"/configure", config).want(200)
+		testkit.Must(db.Exec(t.Context(), h.Store, `DELETE FROM secrets`))(t)
+		for _, place := range []string{"/organizations/me", "/workspaces/" + w.ID} {
+			h.as(owner, "PUT", place+"/secrets/A", map[string]any{"value": "x"}).want(200)
+		}
 		asked := []refusal{
 			{"POST", "/workspaces", map[string]any{"name": "W", "runtime": "external"}, 409, "CONFLICT"}, {"DELETE", "/workspaces/" + w.ID, nil, 409, "CONFLICT"},
 			{"PUT", "/organizations/me/secrets/A", map[string]any{"value": "x"}, 409, "CONFLICT"}, {"DELETE", "/organizations/me/secrets/A", nil, 409, "CONFLICT"},
@@ -146,11 +155,15 @@ func TestDocumentedStates(t *testing.T) {
 			{"POST", "/organizations/me/keys", map[string]any{"name": "k"}, 409, "CONFLICT"}, {"POST", "/organizations/me/keys/" + k.ID + "/rotate", map[string]any{}, 409, "CONFLICT"},
 			{"DELETE", "/templates/x", nil, 409, "CONFLICT"}, {"POST", "/organizations/me/import", map[string]any{"dir": "starter", "mode": "reconcile"}, 409, "CONFLICT"},
 			{"DELETE", "/organizations/me/users/" + h.owner.ID, nil, 409, "CONFLICT"}, {"DELETE", "/mcp/servers/demo", nil, 409, "CONFLICT"}, {"DELETE", "/mcp/services/" + h.demo, nil, 409, "CONFLICT"},
+			{"POST", "/mcp/services", map[string]any{"slug": "waits-2", "url": "http://127.0.0.1:8089/mcp", "headers": secret}, 409, "CONFLICT"}, {"PATCH", "/mcp/services/" + service, map[string]any{"headers": secret}, 409, "CONFLICT"},
+			{"POST", "/mcp/services/" + service + "/configure", config, 409, "CONFLICT"}, {"DELETE", "/mcp/services/" + service + "/configure", nil, 409, "CONFLICT"},
+			{"POST", "/mcp/servers", map[string]any{"slug": "waits-2", "url": "http://127.0.0.1:8089/mcp", "headers": secret}, 409, "CONFLICT"}, {"PATCH", "/mcp/servers/" + server, map[string]any{"headers": secret}, 409, "CONFLICT"},
+			{"POST", "/bundles", map[string]any{"bundle": map[string]any{"schema": "headgate.bundle/1", "name": "B", "servers": []any{map[string]any{"slug": "b", "url": "http://127.0.0.1:8089/mcp", "headers": secret}}}}, 409, "CONFLICT"},
 		}
 		h.refuses(key, asked)
 		gated := 0
 		for _, op := range h.door.Operations() {
-			if op.Gate != "" {
+			if op.MayWait() {
 				gated++
 			}
 		}

@@ -143,9 +143,9 @@ func (a *api) listApprovals(ctx context.Context, in *listApprovals) (*rest.OK[ap
 
 // gate holds an operation back that the organization's policy wants a person
 // to agree to. A plan or a look ahead changes nothing and passes.
-func (a *api) gate(ctx context.Context, op rest.Op, input []byte) (any, error) {
+func (a *api) gate(ctx context.Context, op rest.Op, input []byte) (context.Context, any, error) {
 	if a.Approvals == nil {
-		return nil, nil
+		return ctx, nil, nil
 	}
 	var in struct {
 		ID, Key string
@@ -155,14 +155,16 @@ func (a *api) gate(ctx context.Context, op rest.Op, input []byte) (any, error) {
 			Mode        string `json:"mode"`
 			Runtime     string `json:"runtime"`
 			WorkspaceID string `json:"workspaceId"`
+			Slug, Name  string // of what is made
 		}
 	}
 	if err := json.Unmarshal(input, &in); err != nil {
-		return nil, err
+		return ctx, nil, err
 	}
-	harmless := op.ID == "importOrganization" && in.Body.Mode != string(template.Reconcile) || op.ID == "createWorkspace" && in.Body.Runtime != string(workspace.External)
+	harmless := op.ID == "importOrganization" && op.Gate == gateDestructive && in.Body.Mode != string(template.Reconcile) ||
+		op.ID == "createWorkspace" && op.Gate == gateKeys && in.Body.Runtime != string(workspace.External)
 	if in.DryRun || in.Body.DryRun || harmless {
-		return nil, nil
+		return ctx, nil, nil
 	}
 	by := rest.Principal(ctx)
 	ask := approval.Operation{Gate: approval.Gate(op.Gate), Action: op.ID, Target: in.Key, Reason: op.Summary, Arguments: input}
@@ -176,12 +178,14 @@ func (a *api) gate(ctx context.Context, op rest.Op, input []byte) (any, error) {
 			ask.Target = w.ID
 		}
 	}
-	if ask.Target == "" {
-		ask.Target = in.ID
+	for _, target := range []string{in.ID, in.Body.Slug, in.Body.Name} {
+		if ask.Target == "" {
+			ask.Target = target
+		}
 	}
-	waits, err := a.Approvals.Check(ctx, by, ask)
+	ctx, waits, err := a.Approvals.Check(ctx, by, ask)
 	if err != nil || waits == nil {
-		return nil, err
+		return ctx, nil, err
 	}
-	return rest.Ok(approvalData{a.approvalRow(ctx, waits)}, rest.Meta{Message: "A person must approve this first (POST /v1/approvals/" + waits.ID + "/decide). Then ask again for exactly the same, within ten minutes."}), nil
+	return ctx, rest.Ok(approvalData{a.approvalRow(ctx, waits)}, rest.Meta{Message: "A person must approve this first (POST /v1/approvals/" + waits.ID + "/decide). Then ask again for exactly the same, within ten minutes."}), nil
 }

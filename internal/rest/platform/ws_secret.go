@@ -60,7 +60,7 @@ func (a *api) secrets() {
 		o := rest.Op{Method: method, Path: path, ID: id, Summary: summary, Tags: tags, Permission: perm, Errors: errs,
 			Detail: "Headers and configurations of servers refer to a secret as {{secret.KEY}}. A change is in force with the next call, on new connections of exactly the servers that use it."}
 		if method != "GET" {
-			o.Gate = gateSecrets
+			o.Late = gateSecrets
 		}
 		return o
 	}

@@ -153,13 +153,13 @@ func (a *api) templates() {
 		})
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/organization-templates", ID: "listOrganizationTemplates", Summary: "Templates of organizations", Tags: tags, Permission: access.WorkspacesRead}, a.listOrgTemplates)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/organizations/me/import", ID: "importOrganization", Summary: "Make the workspaces of a template or recipe", Tags: tags, Permission: access.WorkspacesAdmin,
-		Status: http.StatusCreated, Statuses: []int{http.StatusOK, http.StatusMultiStatus}, MaxBody: 4 << 20, Gate: gateDestructive, Idempotent: true, Errors: []fault.Kind{fault.NotFound, fault.Conflict, fault.Precondition, fault.Unsupported},
+		Status: http.StatusCreated, Statuses: []int{http.StatusOK, http.StatusMultiStatus}, MaxBody: 4 << 20, Gate: gateDestructive, Late: gateSecrets, Idempotent: true, Errors: []fault.Kind{fault.NotFound, fault.Conflict, fault.Precondition, fault.Unsupported},
 		Detail: "412 with missing_env and missing_workspace_env when required secrets are not set; nothing is made then. Each workspace is made whole or not at all; 207 when some failed."}, a.importOrganization)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/organizations/me/export", ID: "exportOrganization", Summary: "The organization's workspaces as a recipe, without secrets", Tags: tags, Permission: access.WorkspacesAdmin}, a.exportOrganization)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/workspaces/{workspaceId}/bundle", ID: "exportBundle", Summary: "A workspace and those below it as a bundle, without secrets", Tags: tags, Permission: access.WorkspacesAdmin,
 		Errors: []fault.Kind{fault.Gone}}, a.exportBundle)
 	rest.Handle(a.door, rest.Op{Method: "POST", Path: "/bundles", ID: "importBundle", Summary: "Make the workspaces of a bundle", Tags: tags, Permission: access.WorkspacesAdmin, Status: http.StatusCreated, Statuses: []int{http.StatusOK}, MaxBody: 4 << 20,
-		Idempotent: true, Errors: []fault.Kind{fault.NotFound, fault.Conflict, fault.Precondition, fault.Unsupported, fault.Unpaid}, Detail: "All or none, with new ids."}, a.importBundle)
+		Late: gateSecrets, Idempotent: true, Errors: []fault.Kind{fault.NotFound, fault.Conflict, fault.Precondition, fault.Unsupported, fault.Unpaid}, Detail: "All or none, with new ids."}, a.importBundle)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: "/imports/{importId}", ID: "getImport", Summary: "How far an import has come", Tags: tags, Permission: access.WorkspacesAdmin}, a.getImport)
 }
 

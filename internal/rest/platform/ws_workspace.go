@@ -175,6 +175,7 @@ func (a *api) workspaces() {
 	rest.Handle(a.door, op("GET", "/workspaces", "listWorkspaces", "Workspaces", access.WorkspacesRead), a.listWorkspaces)
 	create := op("POST", "/workspaces", "createWorkspace", "Provision a workspace", access.WorkspacesAdmin, fault.NotFound, fault.Conflict, fault.Unsupported, fault.Unpaid)
 	create.Status, create.Idempotent, create.Gate = http.StatusCreated, true, gateKeys // an external one comes with a key
+	create.Late = gateSecrets                                                          // a template's servers may hold some
 	create.Detail = "It is provisioning at first, and online or failed in a moment. An external one has a connection with a key, shown once."
 	rest.Handle(a.door, create, a.createWorkspace)
 	rest.Handle(a.door, op("GET", one, "getWorkspace", "A workspace", access.WorkspacesRead, fault.Gone), a.getWorkspace)

@@ -102,7 +102,8 @@ func New(t testing.TB, store *db.Store, o Options) *World {
 		Outgoing: w.mail, Complete: w.complete, Issuers: o.Issuers, HTTP: o.HTTP})
 	testkit.Must0(t, err)
 	w.Guard = netguard.New(netguard.Policy{Loopback: true})
-	w.Catalog = catalog.New(catalog.Options{Store: store, Keys: keys, Guard: w.Guard, Limit: w.serviceLimit, Now: w.Now})
+	w.Approvals = approval.New(store, keys, w.Now)
+	w.Catalog = catalog.New(catalog.Options{Store: store, Keys: keys, Guard: w.Guard, Limit: w.serviceLimit, Ask: w.Approvals.Secret, Now: w.Now})
 	w.Resolver = catalog.NewResolver(store, keys)
 	w.manage()
 	w.Limiter, w.Daily = quota.NewLimiter[string](100_000, w.Now), quota.New(store, w.Now, w.Log)
@@ -134,10 +135,10 @@ func (w *World) calls(builtins upstream.Builtins) {
 // manage joins what operates workspaces.
 func (w *World) manage() {
 	w.Vault = vault.New(w.Store, w.Keys, w.Workspaces, w.Now)
+	w.Vault.Gate(w.Approvals.Secret)
 	w.Resolver.UseSecrets(w.Vault)
 	w.Budgets = budget.New(budget.Options{Store: w.Store, Workspaces: w.Workspaces, Now: w.Now, Log: w.Log})
 	w.Trail = activity.NewCheckpoints(filepath.Join(w.T.TempDir(), "checkpoints"), w.Keys.Derive("checkpoint"), w.Now)
-	w.Approvals = approval.New(w.Store, w.Keys, w.Now)
 	w.Templates = template.New(template.Options{Store: w.Store, Keys: w.Keys, Workspaces: w.Workspaces, Catalog: w.Catalog, Vault: w.Vault, Budgets: w.Budgets, Now: w.Now})
 	w.Workspaces.OnStart(w.Templates.Look)
 	w.Workspaces.OnRestart(w.Catalog.WorkspaceRestarted)
