@@ -979,6 +979,7 @@ type NewAPIKeyData struct {
 // OauthCheck is part of CheckURLOAuth, CheckServerOAuth.
 type OauthCheck struct {
 	EffectiveAuthMethod   string  `json:"effectiveAuthMethod"`   // One of oauth, headers, none.
+	Reachable             bool    `json:"reachable"`             // False when nothing answered at the URL: whether it wants a sign-in is not known then.
 	RequiresAuthorization bool    `json:"requiresAuthorization"` // A sign-in is still missing.
 	ServerURL             *string `json:"serverUrl"`
 	UseOAuth              bool    `json:"useOAuth"`
