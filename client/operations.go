@@ -1220,9 +1220,10 @@ func (c *Client) GetBudget(ctx context.Context, workspaceID string, options ...R
 
 // SetBudget: Replace a workspace's budget.
 //
-// The whole map is replaced. A call that would go over is refused with 402 and
-// exceeded_periods in its details. When both members are sent, budgetLimits
-// counts.
+// The whole map is replaced, unless merge is true: then what is not named
+// stays, and changes at the same time take turns. A call that would go over is
+// refused with 402 and exceeded_periods in its details. When both members are
+// sent, budgetLimits counts.
 //
 // PATCH /v1/workspaces/{workspaceId}/budget; permission workspaces.admin, scope org:admin.
 func (c *Client) SetBudget(ctx context.Context, workspaceID string, body SetBudgetBody, options ...RequestOption) (*BudgetData, *Meta, error) {

@@ -1669,6 +1669,7 @@ type SetBillingBody struct {
 type SetBudgetBody struct {
 	BudgetLimit  *int64            `json:"budgetLimit,omitempty"`  // Cents a month; null is unlimited.
 	BudgetLimits map[string]*int64 `json:"budgetLimits,omitempty"` // The whole map: hourly, daily, weekly, monthly in cents. 0 blocks everything; null or left out is unlimited.
+	Merge        *bool             `json:"merge,omitempty"`        // Change what is named, and leave the other periods as they are.
 }
 
 // SetPlanBody is part of AdminSetPlan.

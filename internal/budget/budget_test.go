@@ -230,6 +230,39 @@ func TestAdmit(t *testing.T) {
 	})
 }
 
+func TestChange(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		t.Run("twenty changes at the same time all count, on two replicas", func(t *testing.T) {
+			h.set(budget.NoLimits)
+			replicas := []*budget.Service{h.replica(), h.replica()}
+			var wg sync.WaitGroup
+			for i := range 20 {
+				wg.Go(func() {
+					_, err := replicas[i%2].Change(context.Background(), h.by, h.by.Organization, h.ws.ID, func(l budget.Limits) budget.Limits {
+						p := budget.Period(i % 4)
+						if l[p] == budget.Unlimited {
+							l[p] = 0
+						}
+						l[p] += int64(i/4) + 1
+						return l
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			b := testkit.Must(h.replica().Get(t.Context(), h.by.Organization, h.ws.ID))(t)
+			testkit.Equal(t, b.Limits, budget.Limits{15, 15, 15, 15})
+		})
+		t.Run("what makes no sense is refused and changes nothing", func(t *testing.T) {
+			_, err := h.replica().Change(t.Context(), h.by, h.by.Organization, h.ws.ID, func(l budget.Limits) budget.Limits { l[0] = -7; return l })
+			testkit.Fault(t, err, "budget.limits")
+			testkit.Equal(t, testkit.Must(h.replica().Get(t.Context(), h.by.Organization, h.ws.ID))(t).Limits, budget.Limits{15, 15, 15, 15})
+		})
+	})
+}
+
 func TestCrash(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		h.set(hourly(10))

@@ -80,6 +80,12 @@ func (s *Service) withLoose(b Budget) Budget {
 // Set replaces all ceilings of a workspace. Calls that begin from now on are
 // held to them.
 func (s *Service) Set(ctx context.Context, by *access.Principal, organization, ref string, l Limits) (Budget, error) {
+	return s.Change(ctx, by, organization, ref, func(Limits) Limits { return l })
+}
+
+// Change is Set to what change makes of the ceilings there are. Changes at the
+// same time take turns, so that each sees what the one before has made.
+func (s *Service) Change(ctx context.Context, by *access.Principal, organization, ref string, change func(Limits) Limits) (Budget, error) {
 	if by == nil || by.Kind != access.System && by.Organization != organization {
 		return Budget{}, workspace.ErrNotFound
 	}
@@ -87,9 +93,6 @@ func (s *Service) Set(ctx context.Context, by *access.Principal, organization, r
 		if err := access.Require(by, access.WorkspacesAdmin); err != nil {
 			return Budget{}, err
 		}
-	}
-	if err := l.check(); err != nil {
-		return Budget{}, err
 	}
 	w, err := s.Workspaces.Get(ctx, organization, ref)
 	if err != nil {
@@ -107,7 +110,14 @@ func (s *Service) Set(ctx context.Context, by *access.Principal, organization, r
 					return err
 				}
 			}
-			return s.Write(ctx, tx, by, w, l)
+			if err := lock(ctx, tx, w.ID); err != nil {
+				return err
+			}
+			old, err := limitsOf(ctx, tx, w.ID)
+			if err != nil {
+				return fmt.Errorf("read budget: %w", err)
+			}
+			return s.Write(ctx, tx, by, w, change(old))
 		})
 		if err != nil {
 			e.loose.Add(loose)

@@ -50,6 +50,16 @@ func limitsOf(ctx context.Context, q db.Querier, ws string) (Limits, error) {
 	return l, err
 }
 
+// lock makes those who change a workspace's limits take turns. SQLite has one
+// writer anyway.
+func lock(ctx context.Context, tx *db.Tx, ws string) error {
+	if tx.Engine() != db.PostgreSQL {
+		return nil
+	}
+	_, err := db.Exec(ctx, tx, `SELECT pg_advisory_xact_lock(hashtextextended('budgets:' || $1, 0))`, ws)
+	return err
+}
+
 // sums are the spending of each window and what is leased, in one statement,
 // so that they are of one moment: a settlement moves money between them.
 var sums = func() string {

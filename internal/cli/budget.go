@@ -68,8 +68,8 @@ func (budgetSetCmd) Help() string {
     headgate budget set research --hour none`
 }
 
-// Run changes a budget. The API replaces the whole map, so what is not named is
-// sent as it was.
+// Run changes a budget, in one step, so that nobody's change at the same time is
+// lost.
 func (c *budgetSetCmd) Run(ctx context.Context, x *env) error {
 	named := map[string]*int64{}
 	for _, f := range [][3]string{{"hourly", "hour", c.Hour}, {"daily", "day", c.Day}, {"weekly", "week", c.Week}, {"monthly", "month", c.Month}} {
@@ -94,16 +94,7 @@ func (c *budgetSetCmd) Run(ctx context.Context, x *env) error {
 	if err != nil {
 		return err
 	}
-	now, _, err := api.GetBudget(ctx, c.Workspace)
-	if err != nil {
-		return err
-	}
-	for _, p := range periods(&now.Periods) {
-		if _, given := named[p.word]; !given {
-			named[p.word] = p.Limit
-		}
-	}
-	data, _, err := api.SetBudget(ctx, c.Workspace, client.SetBudgetBody{BudgetLimits: named})
+	data, _, err := api.SetBudget(ctx, c.Workspace, client.SetBudgetBody{BudgetLimits: named, Merge: new(true)})
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ type setBudget struct {
 type setBudgetBody struct {
 	BudgetLimits map[string]*int64 `json:"budgetLimits,omitempty" maxProperties:"4" doc:"The whole map: hourly, daily, weekly, monthly in cents. 0 blocks everything; null or left out is unlimited."`
 	BudgetLimit  maybeCents        `json:"budgetLimit,omitempty"`
+	Merge        bool              `json:"merge,omitempty" doc:"Change what is named, and leave the other periods as they are."`
 }
 
 type periodRow struct {
@@ -104,7 +105,7 @@ func (a *api) budgets() {
 			return a.answerBudget(a.Budgets.Get(ctx, rest.Principal(ctx).Organization, in.ID))
 		})
 	rest.Handle(a.door, rest.Op{Method: "PATCH", Path: one + "/budget", ID: "setBudget", Summary: "Replace a workspace's budget", Tags: tags, Permission: access.WorkspacesAdmin, Errors: []fault.Kind{fault.Gone},
-		Detail: "The whole map is replaced. A call that would go over is refused with 402 and exceeded_periods in its details. When both members are sent, budgetLimits counts."}, a.setBudget)
+		Detail: "The whole map is replaced, unless merge is true: then what is not named stays, and changes at the same time take turns. A call that would go over is refused with 402 and exceeded_periods in its details. When both members are sent, budgetLimits counts."}, a.setBudget)
 	rest.Handle(a.door, rest.Op{Method: "GET", Path: one + "/model-billing", ID: "getModelBilling", Summary: "Who pays for a workspace's models", Tags: tags, Permission: access.WorkspacesRead, Errors: []fault.Kind{fault.Gone}},
 		func(ctx context.Context, in *ByWorkspace) (*rest.OK[billingData, rest.Meta], error) {
 			return answerBilling(a.Workspaces.Billing(ctx, rest.Principal(ctx).Organization, in.ID))
@@ -150,7 +151,12 @@ func (a *api) answerBudget(b budget.Budget, err error) (*rest.OK[budgetData, res
 }
 
 func (a *api) setBudget(ctx context.Context, in *setBudget) (*rest.OK[budgetData, rest.Meta], error) {
-	limits := budget.NoLimits
+	named := map[budget.Period]int64{}
+	name := func(p budget.Period, cents *int64) {
+		if named[p] = budget.Unlimited; cents != nil {
+			named[p] = *cents
+		}
+	}
 	switch {
 	case in.Body.BudgetLimits != nil:
 		for word, cents := range in.Body.BudgetLimits {
@@ -158,19 +164,23 @@ func (a *api) setBudget(ctx context.Context, in *setBudget) (*rest.OK[budgetData
 			if !known || cents != nil && *cents < 0 {
 				return nil, budget.ErrLimits
 			}
-			if cents != nil {
-				limits[p] = *cents
-			}
+			name(p, cents)
 		}
 	case in.Body.BudgetLimit.given:
-		if cents := in.Body.BudgetLimit.cents; cents != nil {
-			limits[budget.Monthly] = *cents
-		}
+		name(budget.Monthly, in.Body.BudgetLimit.cents)
 	default:
 		return nil, rest.Invalid(rest.Problem{Field: "body", Message: "needs budgetLimits or budgetLimit"})
 	}
 	by := rest.Principal(ctx)
-	return a.answerBudget(a.Budgets.Set(ctx, by, by.Organization, in.ID, limits))
+	return a.answerBudget(a.Budgets.Change(ctx, by, by.Organization, in.ID, func(limits budget.Limits) budget.Limits {
+		if !in.Body.Merge {
+			limits = budget.NoLimits
+		}
+		for p, cents := range named {
+			limits[p] = cents
+		}
+		return limits
+	}))
 }
 
 func (a *api) setBilling(ctx context.Context, ws string, mode *string) (*rest.OK[billingData, rest.Meta], error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -97,6 +98,17 @@ func TestWorkspaceRefusals(t *testing.T) {
 	h.as(as, "PATCH", "/workspaces/default/budget", map[string]any{"budgetLimit": 5, "budgetLimits": map[string]any{"hourly": 7}}).want(200)
 	b := h.as(as, "GET", "/workspaces/default/budget", nil).want(200)
 	testkit.Equal(t, []any{b.data("budgetLimit"), b.data("periods", "hourly", "limit")}, []any{nil, 7.0}) // budgetLimits wins
+	var wg sync.WaitGroup                                                                                 // twenty people change a period each, at the same time
+	for i := range 20 {
+		wg.Go(func() {
+			period := []string{"hourly", "daily", "weekly", "monthly"}[i%4]
+			h.as(as, "PATCH", "/workspaces/default/budget", map[string]any{"merge": true, "budgetLimits": map[string]any{period: 100 + i%4}}).want(200)
+		})
+	}
+	wg.Wait()
+	h.as(as, "PATCH", "/workspaces/default/budget", map[string]any{"merge": true, "budgetLimits": map[string]any{"weekly": nil}}).want(200)
+	b = h.as(as, "GET", "/workspaces/default/budget", nil).want(200)
+	testkit.Equal(t, []any{b.data("periods", "hourly", "limit"), b.data("periods", "daily", "limit"), b.data("periods", "weekly", "limit"), b.data("budgetLimit")}, []any{100.0, 101.0, nil, 103.0})
 	recipe := map[string]any{"name": "R", "required_env": []any{"A", []string{"B", "C"}}, "workspaces": []any{map[string]any{"name": "N", "required_env": []string{"D"}}}}
 	a = h.as(as, "POST", "/organizations/me/import", map[string]any{"template": recipe}).refused(412, "PRECONDITION_FAILED")
 	testkit.Equal(t, fmt.Sprint(a.Body.Error.Details["missing_env"], a.Body.Error.Details["missing_workspace_env"]), "[A B or C] map[N:[D]]")
