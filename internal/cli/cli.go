@@ -61,9 +61,11 @@ type commands struct {
 	Key keyCmd `cmd:"" group:"Organization" help:"Keys: list, create, rotate, revoke."`
 	Org orgCmd `cmd:"" group:"Organization" help:"Organizations: show, list, switch, members, invite, invitations, accept."`
 
-	Workspace workspaceCmd `cmd:"" group:"Organization" help:"Workspaces: list, show, add, pause, resume, restart, remove."`
+	Workspace workspaceCmd `cmd:"" group:"Organization" help:"Workspaces: list, show, add, update, tiers, pause, resume, restart, remove."`
 	Secret    secretCmd    `cmd:"" group:"Organization" help:"Secrets of servers: list, set, remove."`
 	Budget    budgetCmd    `cmd:"" group:"Organization" help:"What workspaces may spend: show, set."`
+	Allowlist allowlistCmd `cmd:"" group:"Organization" help:"Which services workspaces may have: show, set, clear."`
+	Billing   billingCmd   `cmd:"" group:"Organization" help:"Who pays for models: show, set."`
 	Approval  approvalCmd  `cmd:"" group:"Organization" help:"What waits for a person: list, show, approve, deny, policy."`
 	Template  templateCmd  `cmd:"" group:"Organization" help:"Templates: list, show, apply."`
 	Bundle    bundleCmd    `cmd:"" group:"Organization" help:"Workspaces as files: export, import."`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"headgate/client"
 )
@@ -15,6 +16,8 @@ type workspaceCmd struct {
 	List    workspaceListCmd    `cmd:"" help:"List the organization's workspaces."`
 	Show    workspaceShowCmd    `cmd:"" help:"Show a workspace."`
 	Add     workspaceAddCmd     `cmd:"" help:"Provision a workspace."`
+	Update  workspaceUpdateCmd  `cmd:"" help:"Change a workspace: its tier, name, role, description or model."`
+	Tiers   workspaceTiersCmd   `cmd:"" help:"List what the tiers allow."`
 	Pause   workspacePauseCmd   `cmd:"" help:"Take no calls, there and below."`
 	Resume  workspaceResumeCmd  `cmd:"" help:"Take calls again."`
 	Restart workspaceRestartCmd `cmd:"" help:"Make its sessions and processes anew."`
@@ -129,6 +132,69 @@ func (c *workspaceAddCmd) Run(ctx context.Context, x *env) error {
 			x.say("Its key, shown this once: %s", data.Connection.Key)
 		}
 		x.hint("See how it is: headgate workspace show %s", w.Slug)
+	})
+}
+
+type workspaceUpdateCmd struct {
+	workspaceArg
+	Tier        int64   `placeholder:"N" help:"How much it may do at a time, 1 to 4 (headgate workspace tiers)."`
+	Name        string  `placeholder:"TEXT" help:"Another name."`
+	Role        *string `placeholder:"TEXT" help:"What its agents are."`
+	Description *string `placeholder:"TEXT" help:"What it is for."`
+	Model       *string `placeholder:"NAME" help:"The model of its agents."`
+}
+
+func (workspaceUpdateCmd) Help() string {
+	return `What is not named stays.
+
+    headgate workspace update research --tier 3
+    headgate workspace update research --name 'Research and development' --role ''`
+}
+
+// Run changes a workspace.
+func (c *workspaceUpdateCmd) Run(ctx context.Context, x *env) error {
+	body := client.UpdateWorkspaceBody{Name: optional(c.Name), Role: c.Role, Description: c.Description, Model: c.Model}
+	if c.Tier != 0 {
+		body.Tier = &c.Tier
+	}
+	if body == (client.UpdateWorkspaceBody{}) {
+		return invalid("give at least one of --tier, --name, --role, --description and --model.\nSee: headgate workspace update --help")
+	}
+	api, err := x.api()
+	if err != nil {
+		return err
+	}
+	data, _, err := api.UpdateWorkspace(ctx, c.Workspace, body)
+	if err != nil {
+		return err
+	}
+	return x.print(data, func() {
+		w := data.Workspace
+		x.say("%s has tier %d: %d calls at a time.", w.Name, w.Tier, w.MaxConcurrentTasks)
+	})
+}
+
+type workspaceTiersCmd struct{}
+
+func (workspaceTiersCmd) Help() string { return "Example:\n\n    headgate workspace tiers" }
+
+// Run lists the tiers.
+func (workspaceTiersCmd) Run(ctx context.Context, x *env) error {
+	api, err := x.api()
+	if err != nil {
+		return err
+	}
+	data, _, err := api.ListWorkspaceTiers(ctx)
+	if err != nil {
+		return err
+	}
+	return x.print(data, func() {
+		rows := make([][]string, len(data.Tiers))
+		for i, t := range data.Tiers {
+			rows[i] = []string{strconv.FormatInt(t.Tier, 10), strconv.FormatInt(t.MaxConcurrentTasks, 10), (time.Duration(t.DeadlineMs) * time.Millisecond).String(),
+				strconv.FormatInt(t.MemoryBytes>>20, 10) + " MiB", strconv.FormatInt(t.AgentSteps, 10)}
+		}
+		x.table([]string{"TIER", "CALLS AT A TIME", "DEADLINE", "MEMORY", "AGENT STEPS"}, rows)
 	})
 }
 
