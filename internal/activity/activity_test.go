@@ -79,6 +79,7 @@ func TestBodies(t *testing.T) {
 func TestRecord(t *testing.T) {
 	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
 		ctx := activity.WithOrigin(context.Background(), activity.Origin{RequestID: "req_1", IP: "192.0.2.1"})
+		keeper := activity.NewCheckpoints(t.TempDir(), [32]byte{1}, time.Now)
 		record := func(n int) {
 			testkit.Must0(t, s.Tx(ctx, func(tx *db.Tx) error {
 				for i := range n {
@@ -96,7 +97,7 @@ func TestRecord(t *testing.T) {
 				testkit.Must0(t, activity.Record(ctx, tx, nil, activity.Event{Tenant: "ten_a", Action: "x.y", TargetType: "x", TargetID: "1"}))
 				return db.ErrNone
 			})
-			v := testkit.Must(activity.Verify(ctx, s, "ten_a"))(t)
+			v := testkit.Must(keeper.Verify(ctx, s, "ten_a"))(t)
 			testkit.Equal(t, v, activity.Verdict{Tenant: "ten_a", Events: 5, OK: true})
 		})
 		for _, c := range []struct{ name, damage, mend string }{
@@ -106,11 +107,11 @@ func TestRecord(t *testing.T) {
 		} {
 			t.Run(c.name+" is found", func(t *testing.T) {
 				testkit.Must(db.Exec(ctx, s, c.damage))(t)
-				if v := testkit.Must(activity.Verify(ctx, s, "ten_a"))(t); v.OK {
+				if v := testkit.Must(keeper.Verify(ctx, s, "ten_a"))(t); v.OK {
 					t.Fatal("not found")
 				}
 				testkit.Must(db.Exec(ctx, s, c.mend))(t)
-				if v := testkit.Must(activity.Verify(ctx, s, "ten_a"))(t); !v.OK {
+				if v := testkit.Must(keeper.Verify(ctx, s, "ten_a"))(t); !v.OK {
 					t.Fatalf("not mended: %+v", v)
 				}
 			})

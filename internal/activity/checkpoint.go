@@ -66,7 +66,12 @@ func (c *Checkpoints) Write(ctx context.Context, q db.Querier) (written int, err
 			continue
 		}
 		if known != nil {
-			if problem, err := known.check(ctx, q); err != nil || problem != "" {
+			f, err := c.floor(ctx, q, h.Tenant)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if problem, err := known.check(ctx, q, f); err != nil || problem != "" {
 				errs = append(errs, fmt.Errorf("%w: %s: %s", ErrTrail, h.Tenant, problem), err)
 				continue
 			}
@@ -148,9 +153,13 @@ func (c *Checkpoints) tenants() ([]string, error) {
 	return list, nil
 }
 
-// check says what is wrong with the trail as far as the checkpoint knows it; ""
-// when nothing is.
-func (p *Checkpoint) check(ctx context.Context, q db.Querier) (problem string, err error) {
+// check says what is wrong with the trail, which begins after f, as far as the
+// checkpoint knows it; "" when nothing is. A checkpoint from before f has
+// nothing left to vouch for: another replica has seen to that.
+func (p *Checkpoint) check(ctx context.Context, q db.Querier, f floor) (problem string, err error) {
+	if p.Seq <= f.seq {
+		return "", nil
+	}
 	hash, err := db.Value[[]byte](ctx, q, `SELECT hash FROM events WHERE tenant_id = $1 AND seq = $2`, p.Tenant, p.Seq)
 	if errors.Is(err, db.ErrNone) {
 		return fmt.Sprintf("the end of the trail is missing: it had %d events at %s", p.Seq, p.At.Format(time.RFC3339)), nil
@@ -178,34 +187,11 @@ func (c *Checkpoints) VerifyAll(ctx context.Context, q db.Querier) ([]Verdict, e
 	slices.Sort(tenants)
 	var verdicts []Verdict
 	for _, tenant := range slices.Compact(tenants) {
-		v, err := c.verify(ctx, q, tenant)
+		v, err := c.Verify(ctx, q, tenant)
 		if err != nil {
 			return verdicts, err
 		}
 		verdicts = append(verdicts, v)
 	}
 	return verdicts, nil
-}
-
-func (c *Checkpoints) verify(ctx context.Context, q db.Querier, tenant string) (Verdict, error) {
-	v, err := Verify(ctx, q, tenant)
-	if err != nil || !v.OK {
-		return v, err
-	}
-	p, err := c.Read(tenant)
-	if errors.Is(err, ErrTrail) {
-		v.OK, v.Problem = false, err.Error()
-		return v, nil
-	}
-	if err != nil || p == nil {
-		return v, err
-	}
-	problem, err := p.check(ctx, q)
-	if problem != "" {
-		v.OK, v.Problem, v.BadSeq = false, problem, p.Seq
-		if head, err := db.Value[int64](ctx, q, `SELECT COALESCE(MAX(seq), 0) FROM events WHERE tenant_id = $1`, tenant); err == nil && head < p.Seq {
-			v.BadSeq = head + 1
-		}
-	}
-	return v, err
 }

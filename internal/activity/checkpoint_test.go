@@ -58,7 +58,7 @@ func TestCheckpoints(t *testing.T) {
 			exec(`CREATE TABLE kept AS SELECT * FROM events WHERE seq > 6`)
 			exec(`DELETE FROM events WHERE seq > 6`)
 			exec(`UPDATE event_heads SET seq = 6, hash = (SELECT hash FROM events WHERE seq = 6)`)
-			if v := testkit.Must(activity.Verify(ctx, s, "ten_a"))(t); !v.OK {
+			if v := testkit.Must(activity.NewCheckpoints(t.TempDir(), [32]byte{1}, time.Now).Verify(ctx, s, "ten_a"))(t); !v.OK {
 				t.Fatalf("the chain alone saw it: %+v", v)
 			}
 			if v := only(); v.OK || v.BadSeq != 7 || !strings.Contains(v.Problem, "had 8 events") {

@@ -1,7 +1,7 @@
 // Package activity keeps what happened: the audit trail of changes (events),
 // the log of calls, the bodies of calls, and the error log.
 //
-// It owns the tables events, event_heads, calls, body_chunks and error_lines.
+// It owns the tables events, event_heads, event_floors, calls, body_chunks and error_lines.
 //
 // Promises: an event is written in the transaction of the change it tells of
 // (Record takes the transaction; if the event cannot be written, the change

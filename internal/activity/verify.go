@@ -19,48 +19,69 @@ type Verdict struct {
 	Problem string // what is wrong with it
 }
 
-// Verify walks a tenant's trail from its first event and names the first that
-// was edited, removed or reordered. Nothing in the trail excuses a gap: it is
-// kept for ever. A tail cut off together with its head row, and a trail written
-// anew, need a checkpoint kept elsewhere to be noticed.
-func Verify(ctx context.Context, q db.Querier, tenant string) (Verdict, error) {
+// Verify walks a tenant's trail from its beginning and names the first event
+// that was edited, removed or reordered, then holds it to its checkpoint, if it
+// has one here. The only gap that is excused is before the signed mark that
+// Expire leaves.
+func (c *Checkpoints) Verify(ctx context.Context, q db.Querier, tenant string) (Verdict, error) {
 	v := Verdict{Tenant: tenant}
-	head, err := db.One(ctx, q, func(e *Event) []any { return []any{&e.Seq, &e.Hash} }, `SELECT seq, hash FROM event_heads WHERE tenant_id = $1`, tenant)
+	f, err := c.floor(ctx, q, tenant)
+	if errors.Is(err, ErrTrail) {
+		v.Problem = err.Error()
+		return v, nil
+	}
+	if err == nil {
+		err = v.walk(ctx, q, f.link)
+	}
+	if err != nil || !v.OK {
+		return v, err
+	}
+	p, err := c.Read(tenant)
+	if errors.Is(err, ErrTrail) {
+		v.OK, v.Problem = false, err.Error()
+		return v, nil
+	}
+	if err != nil || p == nil {
+		return v, err
+	}
+	problem, err := p.check(ctx, q, f)
+	if problem != "" {
+		v.OK, v.Problem, v.BadSeq = false, problem, p.Seq
+		if head, err := db.Value[int64](ctx, q, `SELECT COALESCE(MAX(seq), 0) FROM events WHERE tenant_id = $1`, tenant); err == nil && head < p.Seq {
+			v.BadSeq = head + 1
+		}
+	}
+	return v, err
+}
+
+// walk judges the chain from a place in it to its head.
+func (v *Verdict) walk(ctx context.Context, q db.Querier, at link) error {
+	head, err := db.One(ctx, q, func(e *Event) []any { return []any{&e.Seq, &e.Hash} }, `SELECT seq, hash FROM event_heads WHERE tenant_id = $1`, v.Tenant)
 	if errors.Is(err, db.ErrNone) {
 		head = Event{Hash: make([]byte, sha256.Size)}
 	} else if err != nil {
-		return v, fmt.Errorf("read the trail's head: %w", err)
+		return fmt.Errorf("read the trail's head: %w", err)
 	}
-	at, previous := int64(0), make([]byte, sha256.Size)
 	for {
-		page, err := db.All(ctx, q, (*eventRow).fields, `SELECT `+eventColumns+` FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 1000`, tenant, at)
+		page, err := db.All(ctx, q, (*eventRow).fields, `SELECT `+eventColumns+` FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 1000`, v.Tenant, at.seq)
 		if err != nil {
-			return v, fmt.Errorf("read the trail: %w", err)
+			return fmt.Errorf("read the trail: %w", err)
 		}
-		for _, r := range page {
+		for i := range page {
 			v.Events++
-			at++
-			switch {
-			case r.Seq != at:
-				v.BadSeq, v.Problem = at, "an event is missing here"
-			case !bytes.Equal(r.Previous, previous):
-				v.BadSeq, v.Problem = r.Seq, "it does not follow the event before it"
-			case !bytes.Equal(r.sum([]byte(r.details)), r.Hash):
-				v.BadSeq, v.Problem = r.Seq, "its content was changed"
-			default:
-				previous = r.Hash
-				continue
+			if v.Problem = at.follow(&page[i]); v.Problem != "" {
+				v.BadSeq = at.seq + 1
+				return nil
 			}
-			return v, nil
 		}
 		if len(page) < 1000 {
 			break
 		}
 	}
-	if at != head.Seq || !bytes.Equal(previous, head.Hash) {
-		v.BadSeq, v.Problem = at+1, "the end of the trail is missing"
-		return v, nil
+	if at.seq != head.Seq || !bytes.Equal(at.hash, head.Hash) {
+		v.BadSeq, v.Problem = at.seq+1, "the end of the trail is missing"
+		return nil
 	}
 	v.OK = true
-	return v, nil
+	return nil
 }

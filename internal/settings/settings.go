@@ -52,7 +52,8 @@ type Settings struct {
 	Durability     string        `name:"durability" default:"full" enum:"full,normal" help:"SQLite only. full: an answered call survives a power loss. normal: the last moments before one may be lost; a crash of Headgate loses nothing either way."`
 	KeepCalls      time.Duration `name:"keep-calls" default:"2160h" help:"How long the call log is kept."`
 	KeepBodies     time.Duration `name:"keep-bodies" default:"720h" help:"How long requests and responses of calls are kept."`
-	KeepErrors     time.Duration `name:"keep-errors" default:"2160h" help:"How long the error log is kept; the audit trail is kept for ever."`
+	KeepErrors     time.Duration `name:"keep-errors" default:"2160h" help:"How long the error log is kept."`
+	KeepAudit      time.Duration `name:"keep-audit" default:"87600h" help:"How long the audit trail is kept. What expires leaves a signed mark, so that the rest can still be verified."`
 	SandboxLevel   string        `name:"sandbox-level" default:"full" enum:"full,basic,none" help:"The walls a stdio server must be behind; with fewer, stdio servers stay off. none is for a developer's own machine."`
 	FastLane       string        `name:"fast-lane" default:"on" enum:"on,off" help:"Serve plain MCP requests without net/http in between, which saves a fifth of the processor time of a call; off: net/http serves everything."`
 	MaxConnections int           `name:"max-connections" default:"10000" help:"Connections accepted at once; more are closed."`
