@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"headgate/internal/access"
+	"headgate/internal/approval"
 	"headgate/internal/db"
 	"headgate/internal/demo"
 	"headgate/internal/rest"
@@ -156,6 +158,28 @@ func TestDocumentedFaults(t *testing.T) {
 			t.Errorf("%d %s", a.Status, a.Raw)
 		}
 	})
+}
+
+// Where a hundred operations wait for a person, none joins them.
+func TestTooManyWait(t *testing.T) {
+	h := onSQLite(t)
+	home := h.owner.Organization
+	server := h.register("own", "http://127.0.0.1:8089/mcp")
+	tokens := map[string]any{"serverUrl": "http://127.0.0.1:8089/mcp", "tokens": map[string]any{"access_token": "at-a-token"}}
+	path := "/v1/mcp/servers/" + server + "/oauth/"
+	h.as(h.owner.Token, "POST", path+"import-tokens", tokens).want(200)
+	testkit.Must(h.Approvals.SetPolicy(t.Context(), testkit.Must(h.Identity.Authenticate(t.Context(), h.owner.Token))(t), []approval.Gate{approval.Secrets}))(t)
+	_, key := h.Key(home, access.PersonalKey, h.owner.ID)
+	h.as(key, "POST", path+"import-tokens", tokens).want(202)
+	testkit.Must(db.Exec(t.Context(), h.Store, `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+		INSERT INTO approvals (id, organization_id, gate, action, target, hash, asked_by_kind, asked_by, asked_by_name, reason, status, created_at, expires_at)
+		SELECT 'apr_' || i, $1, 'secrets', 'x', 'x', $2, 'key', 'x', 'x', '', 'pending', 0, $3 FROM n`, home.ID, []byte{0}, h.now.Add(time.Hour).UnixMilli()))(t)
+	other := map[string]any{"serverUrl": "http://127.0.0.1:8089/mcp", "tokens": map[string]any{"access_token": "another"}}
+	for _, a := range []*answer{h.as(key, "POST", path+"import-tokens", other), h.as(key, "DELETE", path+"tokens", nil)} {
+		if a.Status != 409 || a.text("error", "code") != "CONFLICT" {
+			t.Errorf("%d %s", a.Status, a.Raw)
+		}
+	}
 }
 
 // A06 and A15, for every operation.

@@ -9,11 +9,13 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"headgate/internal/access"
+	"headgate/internal/approval"
 	"headgate/internal/call"
 	"headgate/internal/catalog"
 	"headgate/internal/db"
@@ -98,9 +100,23 @@ func newHouseIn(t *testing.T, store *db.Store, wo world.Options, changes ...chan
 // platformOf is what this package adds to the Platform API, at a door of its own.
 func (h *house) platformOf(m meter.Meter) *rest.Door {
 	d := rest.New(rest.Config{Base: "/v1", Title: "Platform", Version: "test", Form: rest.PlatformForm(map[string]string{identity.ErrTokenExpired.Code: "AUTH_TOKEN_EXPIRED"}), Sealer: h.Keys,
-		Authenticate: h.anyone, CredentialFaults: []*fault.Error{identity.ErrTokenExpired}, Limit: m.Limit, Credentials: rest.Credentials{Prefixes: []string{"mcp_sk_", "sk_"}}})
+		Authenticate: h.anyone, CredentialFaults: []*fault.Error{identity.ErrTokenExpired}, Limit: m.Limit, Credentials: rest.Credentials{Prefixes: []string{"mcp_sk_", "sk_"}}, Gate: h.ask, Needs: approval.ErrNeeded, Waits: reflect.TypeFor[waits]()})
 	diagnostics.RegisterPlatform(d, diagnostics.PlatformOptions{Catalog: h.Catalog, Resolver: h.Resolver, Diagnosis: h.diagnosis, Grants: h.grants})
 	return d
+}
+
+// waits is what the Platform API answers while a person is asked.
+type waits struct {
+	ID string `json:"id"`
+}
+
+// ask is the Platform API's way to ask a person.
+func (h *house) ask(ctx context.Context, op rest.Op, input []byte) (context.Context, any, error) {
+	ctx, pending, err := h.Approvals.Check(ctx, rest.Principal(ctx), approval.Operation{Gate: approval.Gate(op.Gate), Action: op.ID, Target: op.ID, Reason: op.Summary, Arguments: input})
+	if pending == nil || err != nil {
+		return ctx, nil, err
+	}
+	return ctx, waits{pending.ID}, nil
 }
 
 // anyone is the Platform API's part that matters here: who calls.
