@@ -121,8 +121,12 @@ func (s *Service) reread(ctx context.Context, known *entry) (*entry, error) {
 }
 
 // share runs one load at a time per name. The load outlives a caller that
-// gives up, because others may wait for it, but not its own deadline.
+// gives up, because others may wait for it, but not its own deadline. One that
+// has given up before begins none.
 func (s *Service) share(ctx context.Context, name string, load func(ctx context.Context) (*entry, error)) (*entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	result := s.loads.DoChan(name, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadDeadline)
 		defer cancel()
