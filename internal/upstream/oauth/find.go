@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 
 	"headgate/internal/fault"
 	"headgate/internal/mcp"
@@ -68,7 +69,7 @@ func (c *Client) challenge(ctx context.Context, server string, body []byte, revi
 	if resp.StatusCode != http.StatusUnauthorized {
 		return ch, false, nil
 	}
-	ch = discovery.ParseChallenge(joined(resp.Header.Values("WWW-Authenticate")))
+	ch = discovery.ParseChallenge(strings.Join(resp.Header.Values("WWW-Authenticate"), ", "))
 	ch.Bearer = true // of what other kind could it be? Some servers forget to say
 	return ch, true, nil
 }
@@ -84,17 +85,6 @@ func (c *Client) leave(ctx context.Context, client *http.Client, server, id stri
 	if resp, err := client.Do(r); err == nil {
 		_ = resp.Body.Close()
 	}
-}
-
-func joined(lines []string) string {
-	text := ""
-	for i, l := range lines {
-		if i > 0 {
-			text += ", "
-		}
-		text += l
-	}
-	return text
 }
 
 // Find finds out who signs people in for an MCP server that has answered with a
