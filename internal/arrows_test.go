@@ -33,6 +33,7 @@ var arrows = map[string]string{
 	"upstream":         "access catalog fault id mcp netguard sandbox seal upstream/* vault",
 	"upstream/*":       "fault mcp netguard rawio upstream/*",
 	"upstream/oauth":   "fault mcp netguard seal upstream/discovery",
+	"upstream/shelf":   "catalog db upstream",
 	"upstream/stdio":   "access catalog fault mcp sandbox",
 	"quota":            "access activity db fault id",
 	"credit":           "access activity db fault id",

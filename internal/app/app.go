@@ -38,6 +38,7 @@ import (
 	"headgate/internal/settings"
 	"headgate/internal/tenancy"
 	"headgate/internal/upstream"
+	"headgate/internal/upstream/shelf"
 	"headgate/internal/upstream/wire"
 	"headgate/internal/vault"
 	"headgate/internal/workspace"
@@ -228,7 +229,7 @@ func (a *App) build(ctx context.Context) (err error) {
 	a.Grants = grants.New(grants.Options{Store: a.Store, Keys: a.Keys, Guard: a.Guard, Ask: a.Approvals.Secret, Now: a.Now, Log: a.Log})
 	binder := a.Grants.Binder(a.Resolver)
 	a.Pairs = upstream.NewPairs(a.Guard.DialContext, wire.Options{})
-	a.Hub = upstream.NewHub(upstream.Options{Binder: binder, Dial: a.Guard.DialContext, Version: a.Version, Log: a.Log, Now: a.Now,
+	a.Hub = upstream.NewHub(upstream.Options{Binder: binder, Dial: a.Guard.DialContext, Shelf: shelf.New(a.Store, a.Now), Version: a.Version, Log: a.Log, Now: a.Now,
 		Channels: map[catalog.Transport]upstream.Channel{catalog.Builtin: upstream.Builtins{demo.Name: demo.Handler(a.Version, a.Now)}, catalog.Stdio: a.Programs, catalog.SSE: a.Pairs}})
 	committer := call.NewCommitter(a.Store, a.Credits, a.Log)
 	committer.Budgeted(a.Budgets)

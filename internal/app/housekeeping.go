@@ -7,6 +7,7 @@ import (
 	"headgate/internal/activity"
 	"headgate/internal/gateway/notes"
 	"headgate/internal/jobs"
+	"headgate/internal/upstream/shelf"
 )
 
 // The periodic work of an installation. Each runs once a period on one replica.
@@ -62,6 +63,7 @@ func (a *App) expire(ctx context.Context) error {
 		{s.KeepBodies, a.Bodies.Expire},
 		{0, func(ctx context.Context, _ time.Time) (int64, error) { return a.Replay.Expire(ctx) }},
 		{0, func(ctx context.Context, _ time.Time) (int64, error) { return notes.New(a.Store, a.Now).Expire(ctx) }},
+		{0, func(ctx context.Context, _ time.Time) (int64, error) { return shelf.New(a.Store, a.Now).Expire(ctx) }},
 		// Last: it fails where a trail has been tampered with, and that must hold up nothing else.
 		{s.KeepAudit, func(ctx context.Context, b time.Time) (int64, error) { return a.Checkpoints.Expire(ctx, a.Store, b) }},
 	} {

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	listWait = time.Second      // for servers that have not been listed before
+	listWait = time.Second      // for servers that have never been heard
 	lateWait = 30 * time.Second // for clients to be told of those that were late
 	maxLists = 4096             // merged lists kept
 )
@@ -123,7 +123,7 @@ func (l *lists) gather(ctx context.Context, ep endpoint, kind upstream.ListKind)
 			continue
 		}
 		out[i].reason = "slow"
-		late := l.isLate(s)
+		late := l.isLate(ctx, s, ep.by)
 		if !late {
 			waiting++
 		}
@@ -152,6 +152,7 @@ func (l *lists) gather(ctx context.Context, ep endpoint, kind upstream.ListKind)
 			for _, s := range out {
 				if s.reason == "slow" {
 					l.setLate(s.server, true)
+					l.g.Hub.Unheard(ctx, s.server, ep.by)
 				}
 			}
 			return out
@@ -167,16 +168,20 @@ type answer struct {
 	source
 }
 
-func (l *lists) isLate(s *catalog.Server) bool {
+// isLate reports whether a server did not answer in time, or had not before
+// this process began.
+func (l *lists) isLate(ctx context.Context, s *catalog.Server, by *access.Principal) bool {
 	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.late[s.Key()]
+	late := l.late[s.Key()]
+	l.mu.RUnlock()
+	if !late && l.g.Hub.Silent(ctx, s, by) {
+		l.setLate(s, true)
+		return true
+	}
+	return late
 }
 
 func (l *lists) setLate(s *catalog.Server, late bool) {
-	if late == l.isLate(s) {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -190,7 +195,7 @@ func (l *lists) setLate(s *catalog.Server, late bool) {
 // warm begins to list what a new client will ask for.
 func (l *lists) warm(ctx context.Context, ep endpoint) {
 	for _, s := range ep.servers() {
-		if !s.Enabled || l.isLate(s) || l.g.Hub.Kept(ctx, s, ep.by, upstream.Tools) != nil {
+		if !s.Enabled || l.isLate(ctx, s, ep.by) || l.g.Hub.Kept(ctx, s, ep.by, upstream.Tools) != nil {
 			continue
 		}
 		if _, under := l.warming.LoadOrStore(s.Key(), true); !under {

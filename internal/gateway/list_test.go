@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"headgate/internal/catalog"
+	"headgate/internal/db"
 	"headgate/internal/gateway"
 	"headgate/internal/mcp"
 	"headgate/internal/testkit"
@@ -267,6 +268,67 @@ func TestLists(t *testing.T) {
 		h.raw("raw", rawmcp.Options{})
 		h.demo()
 		testkit.Equal(t, h.modern("/mcp", "tools/list", "").body, h.modern("/mcp", "tools/list", "").body)
+	})
+}
+
+// TestFirstList starts Gateways anew over a store: servers that were heard
+// before are listed as they were, and one that never was is not waited for
+// again.
+func TestFirstList(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, store *db.Store) {
+		h := newHouse(t, func(o *houseOptions) { o.store = store })
+		u := newScript(t, false)
+		u.lists["tools/list"] = `{"tools":[{"name":"x","n":9007199254740993}]}`
+		var hang atomic.Bool
+		well := httptest.NewServer(untilEnd(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if hang.Load() {
+				_, _ = io.Copy(io.Discard, r.Body)
+				<-r.Context().Done()
+				return
+			}
+			u.ServeHTTP(w, r)
+		})))
+		never := httptest.NewServer(untilEnd(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		})))
+		for slug, s := range map[string]*httptest.Server{"well": well, "never": never} {
+			t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+			h.serve(slug, s.URL)
+		}
+		h.url = h.replica(store)
+		check := func(t *testing.T, l listing) {
+			t.Helper()
+			testkit.Equal(t, l.names(), []string{"well_x"})
+			if len(l.Meta.Missing) != 1 || l.Meta.Missing[0].Server != "never" {
+				t.Errorf("%+v", l.Meta)
+			}
+		}
+		check(t, h.tools("/mcp", ""))
+		eventually(t, "both are noted", func() bool { return h.count("server_lists") == 2 })
+		for _, c := range []struct {
+			name  string
+			hangs bool // the other one too
+			first func()
+		}{
+			{"discover", false, func() { h.modern("/mcp", "server/discover", "").result(t) }},
+			{"the list of an old client", true, func() {
+				var l listing
+				decode(t, h.initialize("/mcp", "2025-11-25", `{}`).call("tools/list", `{}`).result(t), &l)
+				check(t, l)
+			}},
+			{"the list of a new client", true, func() { check(t, h.tools("/mcp", "")) }},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				hang.Store(c.hangs)
+				eventually(t, "it waits for nobody", func() bool { // on a crowded machine one try may take as long as a wait
+					h.url = h.replica(store)
+					start := time.Now()
+					c.first()
+					return time.Since(start) < 900*time.Millisecond
+				})
+			})
+		}
 	})
 }
 

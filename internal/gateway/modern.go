@@ -71,18 +71,20 @@ func (g *Gateway) describe(ctx context.Context, ep endpoint, era mcp.Era) descri
 func (g *Gateway) extended(ctx context.Context, ep endpoint) []byte {
 	servers := ep.servers()
 	facts := make([]*upstream.Facts, len(servers))
-	ctx, cancel := context.WithTimeout(ctx, listWait)
+	wait, cancel := context.WithTimeout(ctx, listWait)
 	defer cancel()
 	var wg sync.WaitGroup
 	for i, s := range servers {
-		if s.Enabled && !g.lists.isLate(s) {
-			wg.Go(func() { facts[i], _ = g.Hub.Eras(ctx, s, ep.by, mcp.Modern) }) // nil when it does not answer
+		if s.Enabled && !g.lists.isLate(ctx, s, ep.by) {
+			wg.Go(func() { facts[i], _ = g.Hub.Eras(wait, s, ep.by, mcp.Modern) }) // nil when it does not answer
 		}
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
+	if wait.Err() != nil {
 		for i, s := range servers {
-			g.lists.setLate(s, facts[i] == nil)
+			if g.lists.setLate(s, facts[i] == nil); facts[i] == nil && s.Enabled {
+				g.Hub.Unheard(ctx, s, ep.by)
+			}
 		}
 	}
 	extensions := []byte(`{}`)

@@ -18,6 +18,7 @@ import (
 	"headgate/internal/netguard"
 	"headgate/internal/testkit"
 	"headgate/internal/upstream"
+	"headgate/internal/upstream/shelf"
 )
 
 // joined opens a store that is linked to the other replicas of a database.
@@ -42,7 +43,7 @@ func joined(t *testing.T, at string) *db.Store {
 func (h *house) replica(store *db.Store) string {
 	h.t.Helper()
 	resolver := catalog.NewResolver(store, h.keys)
-	hub := upstream.NewHub(upstream.Options{Binder: resolver, Dial: netguard.New(netguard.Policy{Loopback: true}).DialContext, Version: "test", Log: slog.New(slog.DiscardHandler), Now: h.now, Resume: 10 * time.Millisecond})
+	hub := upstream.NewHub(upstream.Options{Binder: resolver, Shelf: shelf.New(store, h.now), Dial: netguard.New(netguard.Policy{Loopback: true}).DialContext, Version: "test", Log: slog.New(slog.DiscardHandler), Now: h.now, Resume: 10 * time.Millisecond})
 	h.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -47,6 +47,7 @@ type Options struct {
 	Dial     wire.Dial // netguard's
 	Channels map[catalog.Transport]Channel
 	Wire     wire.Options
+	Shelf    Shelf  // nil: what servers listed is forgotten with the process
 	Version  string // of this program, for clientInfo
 	Log      *slog.Logger
 	Now      func() time.Time

@@ -117,6 +117,7 @@ func (h *Hub) List(ctx context.Context, s *catalog.Server, by *access.Principal,
 	if err != nil {
 		return nil, err
 	}
+	p.recall(ctx)
 	return p.list(ctx, kind, cached)
 }
 
@@ -131,12 +132,13 @@ func (h *Hub) Fresh(ctx context.Context, s *catalog.Server, by *access.Principal
 }
 
 // Kept returns a list from memory, nil when the server has to be asked. It
-// never waits.
+// never waits for the server.
 func (h *Hub) Kept(ctx context.Context, s *catalog.Server, by *access.Principal, kind ListKind) *Listing {
 	p, err := h.peer(ctx, s, by)
 	if err != nil {
 		return nil
 	}
+	p.recall(ctx)
 	l, err := p.fromMemory(&p.lists[kind], kind)
 	if err != nil {
 		return nil
@@ -213,6 +215,9 @@ func (p *peer) refresh(ctx context.Context, kind ListKind, limit time.Duration) 
 		l.Version = p.hub.serial.Add(1)
 	}
 	c.current.Store(l)
+	if p.silent.Store(false); old == nil || old.Version != l.Version {
+		p.put(l)
+	}
 	if old != nil && old.Version != l.Version && old.generation == generation {
 		p.hub.opts.Changed(p.origin.key.server, kind) // it changed without a word
 	}

@@ -46,6 +46,10 @@ type peer struct {
 	lists  [kinds]listCell
 	serial atomic.Uint64 // ids on shared sessions
 
+	recalling sync.Mutex
+	recalled  atomic.Bool // what is on the shelf is in memory
+	silent    atomic.Bool // see Hub.Silent
+
 	mu       sync.Mutex
 	sessions map[sessionKey]*session
 	streams  map[sessionKey]*stream
