@@ -16,14 +16,13 @@ import (
 )
 
 func TestOutbox(t *testing.T) {
-	// child takes writes one by one, as it is told.
-	type write struct {
-		text string
-		n    int
-		err  error
+	// took is what the child's side of a write says.
+	type took struct {
+		n   int
+		err error
 	}
-	begin := func(t *testing.T) (o *stdio.Outbox, writes chan string, takes chan write, lost func() []uint64) {
-		writes, takes = make(chan string), make(chan write)
+	begin := func(t *testing.T) (o *stdio.Outbox, writes chan string, takes chan took, lost func() []uint64) {
+		writes, takes = make(chan string), make(chan took)
 		o = stdio.NewOutbox(func(b []byte) (int, error) {
 			writes <- string(b)
 			w := <-takes
@@ -46,14 +45,14 @@ func TestOutbox(t *testing.T) {
 			testkit.Must0(t, o.Add("ours"))
 			fmt.Fprintf(&want, "line %d\nours\n", i)
 		}
-		takes <- write{n: 6}
+		takes <- took{n: 6}
 		if got := <-writes; got != want.String() {
 			t.Errorf("%q", got)
 		}
 		if !o.Waits() {
 			t.Error("nothing waits to be read")
 		}
-		takes <- write{n: want.Len()}
+		takes <- took{n: want.Len()}
 		eventually(t, "all read", func() bool { return !o.Waits() })
 		o.Close()
 		if left := lost(); len(left) > 0 {
@@ -66,7 +65,7 @@ func TestOutbox(t *testing.T) {
 		if got := <-writes; got != "{  }\n" {
 			t.Errorf("%q", got)
 		}
-		takes <- write{n: 5}
+		takes <- took{n: 5}
 		o.Close()
 		lost()
 	})
@@ -77,10 +76,10 @@ func TestOutbox(t *testing.T) {
 		for n := range uint64(3) {
 			testkit.Must0(t, o.Put(t.Context(), n+2, "yyyy"))
 		}
-		takes <- write{n: 5}
+		takes <- took{n: 5}
 		<-writes
 		testkit.Must0(t, o.Put(t.Context(), 5, "behind it"))
-		takes <- write{n: 9, err: errors.New("gone")} // the second of three lines but its break
+		takes <- took{n: 9, err: errors.New("gone")} // the second of three lines but its break
 		if got := lost(); !slices.Equal(got, []uint64{3, 4, 5}) {
 			t.Errorf("%v", got)
 		}
@@ -110,10 +109,10 @@ func TestOutbox(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		go func() { waits <- o.Put(t.Context(), 4, "room") }()
-		takes <- write{n: len(big) + 1}
+		takes <- took{n: len(big) + 1}
 		<-writes // all that waited
 		testkit.Must0(t, <-waits)
-		takes <- write{err: errors.New("gone")}
+		takes <- took{err: errors.New("gone")}
 		if got := lost(); !slices.Equal(got, []uint64{2, 4}) {
 			t.Errorf("%v", got)
 		}
