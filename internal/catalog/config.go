@@ -281,6 +281,11 @@ func configurationsOf(ctx context.Context, q db.Querier, organization, user stri
 		WHERE organization_id=$1 AND user_id IN ('', $2) AND service_id IN (`+strings.Join(marks, ",")+`)`, args...)
 }
 
+// configurationsFor returns everybody's configurations of a service.
+func configurationsFor(ctx context.Context, q db.Querier, service string) ([]configRow, error) {
+	return db.All(ctx, q, (*configRow).fields, `SELECT `+configColumns+` FROM configurations WHERE service_id=$1`, service)
+}
+
 func saveConfiguration(ctx context.Context, q db.Querier, r *configRow) error {
 	_, err := db.Exec(ctx, q, `INSERT INTO configurations (`+configColumns+`) VALUES ($1,$2,$3,$4,$5,$6,$7)
 		ON CONFLICT (service_id, organization_id, user_id) DO UPDATE SET config=$4, revision=$5, updated_at=$7`,

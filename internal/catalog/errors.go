@@ -19,6 +19,7 @@ var (
 	ErrSchema            = fault.New(fault.Invalid, "catalog.bad_schema", "The config schema cannot be used. Give a JSON Schema (2020-12) of an object.")
 	ErrConfig            = fault.New(fault.Invalid, "catalog.bad_config", "The configuration does not match the service's config schema. Correct the listed fields.")
 	ErrHeader            = fault.New(fault.Invalid, "catalog.bad_header", "A header of this server cannot be used.")
+	ErrMoved             = fault.New(fault.Invalid, "catalog.other_origin", "The new URL has another origin (scheme, host or port), and what was stored for the old one is not sent there. Give the headers again in the same update, or remove them.")
 	ErrPrice             = fault.New(fault.Invalid, "catalog.bad_price", "A price is a whole number of credits from 0 to 1,000,000,000.")
 	ErrNotSeller         = fault.New(fault.Forbidden, "catalog.not_seller", "Prices are set by the seller. Leave them out, or ask whoever sells you this plan.")
 	ErrTooMany           = fault.New(fault.Unpaid, "catalog.too_many_services", "Your plan has no room for another service. Remove one or change the plan.")

@@ -58,6 +58,23 @@ func mergeHeaders(headers map[string]string, change map[string]*string) {
 	}
 }
 
+// leaves returns the names of the headers with a secret that a change neither
+// sets nor removes.
+func (ch *ServiceChange) leaves(headers map[string]string) []string {
+	stays := []string{}
+	for name, value := range headers {
+		named := false
+		for given := range ch.Headers {
+			named = named || strings.EqualFold(given, name)
+		}
+		if !named && secretHeader(value) {
+			stays = append(stays, name)
+		}
+	}
+	slices.Sort(stays)
+	return stays
+}
+
 func headerPlace(service string) string { return "services:" + service + ":headers" }
 
 func (c *Catalog) sealHeaders(s *Service, headers map[string]string) {

@@ -265,12 +265,18 @@ func (c *Catalog) changeService(ctx context.Context, tx *db.Tx, by *access.Princ
 		return nil, err
 	}
 	touched := ch.touches(s, headers)
+	was, stays := *s, ch.leaves(headers)
 	fields, reached := ch.apply(s, headers)
 	if len(fields) == 0 {
 		return s, nil
 	}
 	if ch.URL != nil || ch.Command != nil { // who may not choose an address may still change the rest
 		if err := c.checkAddress(by, s); err != nil {
+			return nil, err
+		}
+	}
+	if ch.URL != nil && origin(was.URL) != origin(s.URL) {
+		if err := c.checkMove(ctx, tx, &was, stays); err != nil {
 			return nil, err
 		}
 	}

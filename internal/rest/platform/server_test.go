@@ -100,7 +100,7 @@ func TestServers(t *testing.T) {
 		h.as(h.owner.Token, "POST", "/mcp/execute/tool", tool(made.text("server", "serviceId"), "echo", map[string]any{"text": "x"})).want(200)
 	})
 	t.Run("a dead one says so, in the list of all without costing the others", func(t *testing.T) {
-		h.as(h.owner.Token, "PATCH", path, map[string]any{"url": "http://127.0.0.1:8089/mcp", "timeoutMs": 2000, "toolTimeoutsMs": map[string]any{"echo": 500}}).want(200)
+		h.as(h.owner.Token, "PATCH", path, map[string]any{"url": "http://127.0.0.1:8089/mcp", "headers": map[string]any{"Authorization": "Bearer canary"}, "timeoutMs": 2000, "toolTimeoutsMs": map[string]any{"echo": 500}}).want(200)
 		h.as(h.owner.Token, "POST", path+"/test", nil).refused(500, "MCP_SERVICE_ERROR")
 		a := h.as(h.owner.Token, "GET", "/mcp/tools", nil).want(200)
 		testkit.Equal(t, a.meta("missing", "server"), any("mine"))
