@@ -131,6 +131,8 @@ func newScript(t testing.TB) *script {
 }
 
 func (s *script) on(method string, hook func(w http.ResponseWriter, r *http.Request, m message) bool) *script {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.hooks[method] = hook
 	return s
 }
@@ -169,9 +171,9 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.seen = append(s.seen, m.Method)
-	known := s.sessions[r.Header.Get("Mcp-Session-Id")]
+	known, hook := s.sessions[r.Header.Get("Mcp-Session-Id")], s.hooks[m.Method]
 	s.mu.Unlock()
-	if hook := s.hooks[m.Method]; hook != nil && hook(w, r, m) {
+	if hook != nil && hook(w, r, m) {
 		return
 	}
 	switch {
