@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,7 +58,7 @@ func (c *Catalog) putConfig(ctx context.Context, tx *db.Tx, by *access.Principal
 		return err
 	}
 	row := configRow{service: s.ID, organization: by.Organization, user: owner(s.ConfigScope, by), createdAt: c.now(), updatedAt: c.now(), revision: c.now().UnixMilli()}
-	var kept map[string]any
+	var kept map[string]any // by old
 	old, err := configuration(ctx, tx, row.service, row.organization, row.user)
 	switch {
 	case err == nil:
@@ -68,10 +69,10 @@ func (c *Catalog) putConfig(ctx context.Context, tx *db.Tx, by *access.Principal
 	case !errors.Is(err, db.ErrNone):
 		return err
 	}
-	touched := configTouches(schema, config, kept)
+	touched := configTouches(schema, config, kept, old.marked)
 	for field, v := range kept {
-		if _, given := config[field]; !given && schema != nil && schema.secret(field) {
-			config[field] = v
+		if _, given := config[field]; !given && stays(schema, field, old.marked) {
+			config[field], row.marked = v, append(row.marked, field)
 		}
 	}
 	if err := c.saveConfig(ctx, tx, by, s, row, config); err != nil {
@@ -80,7 +81,18 @@ func (c *Catalog) putConfig(ctx context.Context, tx *db.Tx, by *access.Principal
 	return c.ask(ctx, tx, by, touched) // last: what does not fit is told without asking
 }
 
-// saveConfig holds a configuration to its service's schema and stores it.
+// stays reports whether a stored field keeps its value when a configuration
+// leaves it out: nobody can read it to send it again.
+func stays(schema *configSchema, field string, marked []string) bool {
+	if schema == nil {
+		return false
+	}
+	_, declared := schema.fields[field]
+	return schema.secret(field) || declared && slices.Contains(marked, field)
+}
+
+// saveConfig holds a configuration to its service's schema and stores it, with
+// the marks of what the schema hides beside those that the row has.
 func (c *Catalog) saveConfig(ctx context.Context, tx *db.Tx, by *access.Principal, s *Service, row configRow, config map[string]any) error {
 	schema, err := c.schemas.compile(s.ConfigSchema)
 	if err != nil {
@@ -96,6 +108,7 @@ func (c *Catalog) saveConfig(ctx context.Context, tx *db.Tx, by *access.Principa
 	if _, _, err := render(headers, config, anySecret); err != nil {
 		return err
 	}
+	row.mark(schema, config)
 	if err := row.seal(c.keys, config); err != nil {
 		return err
 	}
@@ -159,7 +172,47 @@ func (c *Catalog) Unconfigure(ctx context.Context, by *access.Principal, service
 func (c *Catalog) keepsSecrets(s *Service, row *configRow) bool {
 	kept, err := row.open(c.keys)
 	schema, unfit := c.schemas.compile(s.ConfigSchema)
-	return err != nil || unfit != nil || configTouches(schema, kept, nil)
+	if err != nil || unfit != nil {
+		return true
+	}
+	for field, v := range kept {
+		if row.hides(schema, field) && secretValue(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepMarks marks what a service's schema hides in everybody's configurations,
+// before another schema takes its place: what was configured as a secret is
+// never shown, whatever a later schema says.
+func (c *Catalog) keepMarks(ctx context.Context, tx *db.Tx, was *Service) error {
+	schema, err := c.schemas.compile(was.ConfigSchema)
+	if err != nil {
+		return err
+	}
+	rows, err := configurationsFor(ctx, tx, was.ID)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		row := &rows[i]
+		config, err := row.open(c.keys)
+		if err != nil {
+			continue // what does not open is not shown either
+		}
+		before := len(row.marked)
+		if row.mark(schema, config); len(row.marked) == before {
+			continue
+		}
+		if err := row.seal(c.keys, config); err != nil {
+			return err
+		}
+		if err := resealConfiguration(ctx, tx, row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Configuration shows the configuration that the caller's calls would use,
@@ -187,7 +240,7 @@ func (c *Catalog) Configuration(ctx context.Context, by *access.Principal, servi
 	}
 	shown := &Configuration{Service: s.ID, User: row.user, Values: map[string]any{}, Secrets: []string{}, UpdatedAt: row.updatedAt}
 	for field, v := range config {
-		if schema == nil || schema.secret(field) {
+		if row.hides(schema, field) {
 			shown.Secrets = append(shown.Secrets, field)
 		} else {
 			shown.Values[field] = v
@@ -228,6 +281,25 @@ type configRow struct {
 	config                      []byte
 	revision                    int64
 	createdAt, updatedAt        time.Time
+
+	marked []string // of an open one: the fields that were hidden when they were set
+}
+
+// hides reports whether a field is never shown: the schema hides it, or one
+// before it did when the value was set.
+func (r *configRow) hides(schema *configSchema, field string) bool {
+	return hides(schema, field) || slices.Contains(r.marked, field)
+}
+
+// mark marks the fields that the schema hides.
+func (r *configRow) mark(schema *configSchema, config map[string]any) {
+	for field := range config {
+		if hides(schema, field) {
+			r.marked = append(r.marked, field)
+		}
+	}
+	slices.Sort(r.marked)
+	r.marked = slices.Compact(r.marked)
 }
 
 const configColumns = `service_id, organization_id, user_id, config, revision, created_at, updated_at`
@@ -247,19 +319,33 @@ func (r *configRow) place() string {
 	return "configurations:" + r.service + ":" + r.organization + ":" + r.user
 }
 
+// seal seals the marks, where there are any, and the configuration behind them.
 func (r *configRow) seal(keys *seal.Keys, config map[string]any) error {
 	text, err := json.Marshal(config)
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
+	if len(r.marked) > 0 {
+		marks, _ := json.Marshal(r.marked) // texts always marshal
+		text = append(marks, text...)
+	}
 	r.config = keys.Seal(r.place(), text)
 	return nil
 }
 
+// open returns the configuration, and fills in the marks.
 func (r *configRow) open(keys *seal.Keys) (map[string]any, error) {
 	text, err := keys.Open(r.place(), r.config)
 	if err != nil {
 		return nil, fmt.Errorf("configuration of %s: %w", r.service, err)
+	}
+	r.marked = nil
+	if bytes.HasPrefix(text, []byte("[")) {
+		marks := json.NewDecoder(bytes.NewReader(text))
+		if err := marks.Decode(&r.marked); err != nil {
+			return nil, fmt.Errorf("marks of the configuration of %s: %w", r.service, err)
+		}
+		text = text[marks.InputOffset():]
 	}
 	return parseConfig(text)
 }
@@ -290,6 +376,13 @@ func saveConfiguration(ctx context.Context, q db.Querier, r *configRow) error {
 	_, err := db.Exec(ctx, q, `INSERT INTO configurations (`+configColumns+`) VALUES ($1,$2,$3,$4,$5,$6,$7)
 		ON CONFLICT (service_id, organization_id, user_id) DO UPDATE SET config=$4, revision=$5, updated_at=$7`,
 		r.service, r.organization, r.user, r.config, r.revision, r.createdAt.UnixMilli(), r.updatedAt.UnixMilli())
+	return err
+}
+
+// resealConfiguration stores what seal made, unless the row is another by now.
+func resealConfiguration(ctx context.Context, q db.Querier, r *configRow) error {
+	_, err := db.Exec(ctx, q, `UPDATE configurations SET config=$4 WHERE organization_id=$1 AND service_id=$2 AND user_id=$3 AND revision=$5`,
+		r.organization, r.service, r.user, r.config, r.revision)
 	return err
 }
 

@@ -108,6 +108,89 @@ func TestConfigure(t *testing.T) {
 	})
 }
 
+// What was configured as a secret stays one, whatever schemas come after.
+func TestMarksOutliveTheirSchema(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		const open = `{"type":"object","properties":{"region":{"type":"string"},"token":{"type":"string"}}}`
+		in := service("one")
+		in.ConfigSchema, in.ConfigScope, in.Headers = json.RawMessage(twoFields), catalog.ForUser, map[string]string{"X-Key": "{{config.token}}"}
+		s := testkit.Must(h.CreateService(ctx, h.home, in))(t).ID
+		d := testkit.Must(h.CreateServer(ctx, h.home, catalog.ServerInput{Service: s, ServiceInput: catalog.ServiceInput{Slug: "one"}}))(t)
+		colleague := *h.home
+		colleague.User = id.New("user")
+		shared := *h.home
+		shared.Kind, shared.User = access.OrganizationKey, ""
+		all := []*access.Principal{h.home, &colleague, &shared}
+		configure := func(t *testing.T, text string) {
+			t.Helper()
+			for _, by := range all {
+				testkit.Must(h.Configure(ctx, by, s, []byte(text)))(t)
+			}
+		}
+		hidden := func(t *testing.T, values map[string]any, secrets ...string) {
+			t.Helper()
+			for _, by := range all {
+				c := testkit.Must(h.Configuration(ctx, by, s))(t)
+				testkit.Equal(t, []any{c.Values, c.Secrets}, []any{values, append([]string{}, secrets...)})
+			}
+			text := string(testkit.Must(json.Marshal(testkit.Must(h.PortableServices(ctx, h.home))(t)))(t)) + string(testkit.Must(json.Marshal(testkit.Must(h.Portable(ctx, h.home, ""))(t)))(t))
+			if strings.Contains(text, "hunter2") {
+				t.Errorf("a bundle would hold it: %s", text)
+			}
+		}
+		schema := func(t *testing.T, text string) {
+			t.Helper()
+			testkit.Must(h.UpdateService(ctx, h.home, s, catalog.ServiceChange{ConfigSchema: ptr(json.RawMessage(text))}))(t)
+		}
+		eu := map[string]any{"region": "eu"}
+		configure(t, `{"region":"eu","token":"hunter2"}`)
+		t.Run("its mark is dropped", func(t *testing.T) {
+			schema(t, open)
+			hidden(t, eu, "token")
+		})
+		t.Run("and the schema is replaced twice", func(t *testing.T) {
+			schema(t, strings.Replace(open, "string", "integer", 1)) // of the region
+			schema(t, open)
+			hidden(t, eu, "token")
+		})
+		t.Run("it is left out, and is kept", func(t *testing.T) {
+			configure(t, `{"region":"us"}`)
+			hidden(t, map[string]any{"region": "us"}, "token")
+			testkit.Equal(t, header(testkit.Must(h.bind(t, h.home, h.home.Workspace, d.Slug))(t), "X-Key"), "hunter2")
+		})
+		t.Run("a replica that was saving under the old schema has marked it too", func(t *testing.T) {
+			schema(t, twoFields)
+			configure(t, `{"region":"eu","token":"hunter2"}`)
+			testkit.Must(db.Exec(ctx, h.store, `UPDATE services SET config_schema = $2 WHERE id = $1`, s, open))(t)
+			hidden(t, eu, "token")
+		})
+		t.Run("to touch it is still to touch a secret", func(t *testing.T) {
+			h.asked = 0
+			configure(t, `{"region":"eu"}`)
+			testkit.Equal(t, h.asked, 0)
+			configure(t, `{"region":"eu","token":"plain"}`)
+			testkit.Equal(t, h.asked, len(all))
+		})
+		t.Run("a value that is set when the schema shows it is shown", func(t *testing.T) {
+			hidden(t, map[string]any{"region": "eu", "token": "plain"})
+		})
+		t.Run("one that was stored without a mark gets it when its schema goes", func(t *testing.T) {
+			configure(t, `{"region":"eu","token":"hunter2"}`)
+			hides := strings.Replace(open, `"string"}}`, `"string","writeOnly":true}}`, 1)
+			testkit.Must(db.Exec(ctx, h.store, `UPDATE services SET config_schema = $2 WHERE id = $1`, s, hides))(t)
+			schema(t, open)
+			hidden(t, eu, "token")
+		})
+		t.Run("without a schema everything is hidden, and stays so under the next", func(t *testing.T) {
+			testkit.Must(h.UpdateService(ctx, h.home, s, catalog.ServiceChange{Headers: map[string]*string{"X-Key": nil}}))(t)
+			schema(t, "null")
+			schema(t, open)
+			hidden(t, map[string]any{}, "region", "token")
+		})
+	})
+}
+
 func TestUserScope(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		ctx := t.Context()

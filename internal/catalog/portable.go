@@ -125,7 +125,7 @@ func (c *Catalog) packConfig(ctx context.Context, by *access.Principal, p *Porta
 	needed := p.Secrets
 	for field, v := range config {
 		text, isText := v.(string)
-		hidden := hides(schema, field)
+		hidden := row.hides(schema, field)
 		switch {
 		case hidden && !isText: // nothing can stand for it
 			delete(config, field)
@@ -300,7 +300,7 @@ func (c *Catalog) unpack(ctx context.Context, tx *db.Tx, by *access.Principal, s
 	}
 	schema, err := c.schemas.compile(s.ConfigSchema)
 	if err == nil {
-		err = c.ask(ctx, tx, by, configTouches(schema, p.Config, nil))
+		err = c.ask(ctx, tx, by, configTouches(schema, p.Config, nil, nil))
 	}
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"headgate/internal/access"
@@ -91,15 +92,17 @@ func (ch *ServiceChange) touches(s *Service, headers map[string]string) bool {
 }
 
 // configTouches reports whether a configuration that is sent sets, replaces or
-// forgets secrets; kept is what is there.
-func configTouches(schema *configSchema, given, kept map[string]any) bool {
+// forgets secrets; kept is what is there, with its marks.
+func configTouches(schema *configSchema, given, kept map[string]any, marked []string) bool {
 	for field, v := range given {
 		if hides(schema, field) && secretValue(v) {
 			return true
 		}
 	}
 	for field, v := range kept {
-		if _, replaced := given[field]; (replaced || schema == nil) && hides(schema, field) && secretValue(v) {
+		_, replaced := given[field]
+		hidden := hides(schema, field) || slices.Contains(marked, field)
+		if hidden && (replaced || !stays(schema, field, marked)) && secretValue(v) {
 			return true
 		}
 	}
@@ -117,7 +120,7 @@ func (c *Catalog) AskPortable(ctx context.Context, by *access.Principal, service
 			return err
 		}
 		own[p.Slug] = schema
-		touched = touched || p.secretive() || p.Config != nil && configTouches(schema, p.Config, nil)
+		touched = touched || p.secretive() || p.Config != nil && configTouches(schema, p.Config, nil, nil)
 	}
 	for _, p := range servers {
 		touched = touched || p.Service == "" && p.secretive()
@@ -131,7 +134,7 @@ func (c *Catalog) AskPortable(ctx context.Context, by *access.Principal, service
 				return err
 			}
 		}
-		touched = touched || configTouches(schema, p.Config, nil)
+		touched = touched || configTouches(schema, p.Config, nil, nil)
 	}
 	return c.ask(ctx, c.store, by, touched)
 }

@@ -284,6 +284,11 @@ func (c *Catalog) changeService(ctx context.Context, tx *db.Tx, by *access.Princ
 	if err != nil {
 		return nil, err
 	}
+	if string(was.ConfigSchema) != string(s.ConfigSchema) {
+		if err := c.keepMarks(ctx, tx, &was); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkHeaders(headers, schema); err != nil {
 		return nil, err
 	}
