@@ -130,7 +130,7 @@ func (a *App) doors(context.Context) (err error) {
 	diagnostics.RegisterPlatform(a.Platform, diagnostics.PlatformOptions{Catalog: a.Catalog, Resolver: a.Resolver, Diagnosis: a.Diagnosis, Grants: a.Grants})
 	var keyRoutes *rest.Door
 	a.Diagnostics, keyRoutes = diagnostics.New(diagnostics.Options{Version: a.serverVersion(), Store: a.Store, Identity: a.Identity, Tenancy: a.Tenancy, APIKeys: a.APIKeys,
-		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Diagnosis: a.Diagnosis, Grants: a.Grants, Errors: a.Errors,
+		Workspaces: a.Workspaces, Catalog: a.Catalog, Resolver: a.Resolver, Hub: a.Hub, Calls: a.Calls, Diagnosis: a.Diagnosis, Grants: a.Grants, Approvals: a.Approvals, Errors: a.Errors,
 		Limiter: a.Limiter, Sealer: a.Keys, Acting: a.acting(), Now: a.Now, Log: a.Log})
 	routes := []server.Route{{Prefix: "/mcp", Handler: a.Gateway, Quiet: true}, {Prefix: "/v1", Handler: a.Platform}, {Prefix: "/api/mcp", Handler: a.Account},
 		{Prefix: "/api/v1", Handler: a.Diagnostics}, {Prefix: "/api/web", Handler: keyRoutes}}

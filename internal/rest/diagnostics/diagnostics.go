@@ -9,6 +9,7 @@ import (
 	"headgate/internal/access"
 	"headgate/internal/activity"
 	"headgate/internal/apikey"
+	"headgate/internal/approval"
 	"headgate/internal/call"
 	"headgate/internal/catalog"
 	"headgate/internal/db"
@@ -41,6 +42,7 @@ type Options struct {
 	Via        upstream.Exchanger // how calls are sent; nil: as call.Service does
 	Diagnosis  *diagnosis.Service
 	Grants     *grants.Service
+	Approvals  *approval.Service
 	Errors     *activity.Errors // nil: failures are kept in the server's log alone
 	Limiter    *quota.Limiter[string]
 	Sealer     rest.Sealer // seals cursors
@@ -95,6 +97,13 @@ func New(o Options) (door, web *rest.Door) {
 	a.web = rest.New(cfg)
 	a.keys()
 	return a.door, a.web
+}
+
+// mayRemove returns approval.ErrNeeded where a person has to agree to removals
+// first: this door's contract has no answer for what waits. What holds back
+// secrets is asked where they are kept.
+func (a *api) mayRemove(ctx context.Context) error {
+	return a.Approvals.Demand(ctx, a.Store, rest.Principal(ctx), approval.Destructive)
 }
 
 // prefixes are those of all kinds of keys.

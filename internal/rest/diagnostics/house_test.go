@@ -80,7 +80,7 @@ func newHouseIn(t *testing.T, store *db.Store, wo world.Options, changes ...chan
 	h.diagnosis = diagnosis.New(diagnosis.Options{Store: store, Guard: h.Guard, Hub: h.hub, Binder: binder, Resolver: h.Resolver, Granted: h.grants.Granted,
 		Now: h.Now, Patience: time.Second, Timeout: 10 * time.Second})
 	o := diagnostics.Options{Version: "test", Store: store, Identity: h.Identity, Tenancy: h.Tenancy, APIKeys: h.APIKeys, Workspaces: h.Workspaces, Catalog: h.Catalog,
-		Resolver: h.Resolver, Hub: h.hub, Calls: calls, Diagnosis: h.diagnosis, Grants: h.grants, Errors: h.Errors, Limiter: h.Limiter, Sealer: h.Keys,
+		Resolver: h.Resolver, Hub: h.hub, Calls: calls, Diagnosis: h.diagnosis, Grants: h.grants, Approvals: h.Approvals, Errors: h.Errors, Limiter: h.Limiter, Sealer: h.Keys,
 		Now: h.Now, Log: slog.New(slog.DiscardHandler)}
 	for _, c := range changes {
 		c(&o)

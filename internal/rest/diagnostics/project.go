@@ -112,6 +112,9 @@ func (a *api) updateProject(ctx context.Context, in *updateProject) (*project, e
 // this door's to see, so they are never removed by the way.
 func (a *api) deleteProject(ctx context.Context, in *InProject) (*deleted, error) {
 	w, err := a.project(ctx, *in)
+	if err == nil {
+		err = a.mayRemove(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

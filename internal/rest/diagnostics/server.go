@@ -205,6 +205,9 @@ func (a *api) updateServer(ctx context.Context, in *updateServer) (*server, erro
 
 func (a *api) deleteServer(ctx context.Context, in *InServer) (*deleted, error) {
 	_, s, err := a.server(ctx, *in)
+	if err == nil {
+		err = a.mayRemove(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -116,3 +116,27 @@ func TestSecretsAreRefusedWhereTheyWait(t *testing.T) {
 	h.rest()
 	h.as(h.key, "POST", servers, with("plain", map[string]any{"X-Key": "{{secret.KEY}}"})).want(201)
 }
+
+func TestRemovalsAreRefusedWhereTheyWait(t *testing.T) {
+	testkit.EachEngine(t, func(t *testing.T, s *db.Store) {
+		h := newHouse(t, s)
+		server := h.on(h.register("own", "http://127.0.0.1:8089/mcp"), "")
+		project := "/api/v1/projects/" + h.as(h.key, "POST", "/api/v1/projects", map[string]any{"name": "Own"}).want(201).text("id")
+		person := testkit.Must(h.Identity.Authenticate(t.Context(), h.owner.Token))(t)
+		testkit.Must(h.Approvals.SetPolicy(t.Context(), person, []approval.Gate{approval.Destructive}))(t)
+		for _, path := range []string{server, project} {
+			h.rest()
+			if a := h.as(h.key, "DELETE", path, nil).refused(403, "FORBIDDEN"); !strings.Contains(a.Raw, "Platform API") {
+				t.Errorf("DELETE %s does not say where to ask: %s", path, a.Raw)
+			}
+			h.as(h.key, "GET", path, nil).want(200)
+			h.as(h.owner.Token, "DELETE", path, nil).want(200) // a person is not held back
+			h.as(h.key, "DELETE", path, nil).refused(404, "NOT_FOUND")
+		}
+		h.rest()
+		other := h.on(h.register("other", "http://127.0.0.1:8089/mcp"), "")
+		h.as(h.key, "PATCH", other, map[string]any{"name": "Renamed"}).want(200)
+		testkit.Must(h.Approvals.SetPolicy(t.Context(), person, []approval.Gate{approval.Keys}))(t)
+		h.as(h.key, "DELETE", other, nil).want(200)
+	})
+}
