@@ -99,13 +99,15 @@ func (a *App) checkpoint(ctx context.Context) {
 	}
 }
 
-// recoverManage frees and marks what a run that ended without a word had begun.
+// recoverManage frees and marks what a run that ended without a word had begun,
+// and seals what an older program kept open.
 func (a *App) recoverManage(ctx context.Context) error {
 	n, err := a.Templates.Recover(ctx)
 	if n > 0 {
 		a.Log.Warn("imports were interrupted by the end of the last run; they say how far they came (GET /v1/imports/{id})", "imports", n)
 	}
-	return errors.Join(err, a.Budgets.Recover(ctx))
+	_, old := a.Templates.SealOld(ctx)
+	return errors.Join(err, old, a.Budgets.Recover(ctx))
 }
 
 // manageDoor is the Management MCP. Every operation of the Platform API is

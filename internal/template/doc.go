@@ -2,8 +2,10 @@
 // organizations, and bundles of workspaces that were exported.
 //
 // It owns the tables templates and imports. A recipe is a Node, the same form
-// in all three; its files are plain relative paths, and nothing in it is ever a
-// secret: what needs one names it (required_env, {{secret.NAME}}).
+// in all three; its files are plain relative paths. What needs a secret names it
+// (required_env, {{secret.NAME}}), and nothing that is exported holds one. A
+// template's files are kept sealed all the same: somebody may have written the
+// value of a header into them.
 //
 // Promises: a recipe is found wrong before anything is made of it; an import of
 // an organization whose required secrets are missing makes nothing; each

@@ -208,8 +208,8 @@ func (s *Service) own(ctx context.Context, q db.Querier, organization string) ([
 	}
 	list := make([]Template, 0, len(rows))
 	for _, r := range rows {
-		files := map[string]string{}
-		if err := json.Unmarshal([]byte(r.files), &files); err != nil {
+		files, err := s.openFiles(organization, r.slug, r.files)
+		if err != nil {
 			return nil, fmt.Errorf("template %s: %w", r.slug, err)
 		}
 		t, err := parse(r.slug, r.name, files)
@@ -242,7 +242,7 @@ func (s *Service) Import(ctx context.Context, by *access.Principal, name string,
 	if err := s.check(ctx, by, &t); err != nil {
 		return t, err
 	}
-	text, err := json.Marshal(files)
+	sealed, err := s.sealFiles(by.Organization, slug, files)
 	if err != nil {
 		return t, err
 	}
@@ -267,7 +267,7 @@ func (s *Service) Import(ctx context.Context, by *access.Principal, name string,
 			return ErrTooMany.With("limit", maxTemplates)
 		}
 		_, err = db.Exec(ctx, tx, `INSERT INTO templates (organization_id, slug, kind, name, files, created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			by.Organization, slug, string(t.Kind), name, string(text), by.ID, t.CreatedAt.UnixMilli())
+			by.Organization, slug, string(t.Kind), name, sealed, by.ID, t.CreatedAt.UnixMilli())
 		return err
 	})
 	return t, err
