@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// pair returns both ends of a connection, each as TCP makes it.
+// pair returns both ends of a connection, each as TCP makes it without the race
+// detector.
 func pair(t *testing.T) (a, b net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -30,7 +31,7 @@ func pair(t *testing.T) (a, b net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dialed.Close(); accepted.Close() })
-	return TCP(dialed), TCP(accepted)
+	return wrap(dialed), wrap(accepted)
 }
 
 // TestBothWays sends more than any buffer of the kernel holds, in both

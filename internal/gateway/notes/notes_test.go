@@ -25,8 +25,11 @@ func TestNotes(t *testing.T) {
 			t.Helper()
 			return testkit.Must(s.Read(t.Context(), session))(t)
 		}
+		var mu sync.Mutex // changes are announced by whoever makes them
 		var told, set []string
 		store.OnChange(func(kind, ref string) {
+			mu.Lock()
+			defer mu.Unlock()
 			switch kind {
 			case notes.Ended:
 				told = append(told, ref)
