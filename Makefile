@@ -21,7 +21,7 @@ test: ## run every test (finds or starts PostgreSQL by itself; Node only for rea
 	$(GO) test -timeout 8m ./...
 
 check: tidy lint gen-fresh fuzz-short race-short conformance ## everything CI runs; ends with make test
-	@$(MAKE) test || { echo "once more, what failed: on a crowded machine a real server or browser may start late"; $(MAKE) test; }
+	@$(MAKE) --no-print-directory test || { echo "once more, what failed: on a crowded machine a real server or browser may start late"; $(MAKE) --no-print-directory test; }
 
 fmt: ## format the code
 	gofmt -w cmd internal bench client
