@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -15,6 +13,7 @@ import (
 	"headgate/internal/netguard"
 	"headgate/internal/seal"
 	"headgate/internal/testkit"
+	"headgate/internal/testkit/oauthserver"
 	"headgate/internal/upstream"
 	"headgate/internal/upstream/discovery"
 	"headgate/internal/upstream/oauth"
@@ -41,7 +40,7 @@ func signIn(t *testing.T, revision mcp.Revision, scenario, at, given string) err
 	if !ok {
 		return errors.New("the server is not there")
 	}
-	o := oauth.Options{Guard: netguard.New(netguard.Policy{Loopback: true}), Name: "Headgate", Redirect: "http://127.0.0.1:3000/callback", Browser: agree,
+	o := oauth.Options{Guard: netguard.New(netguard.Policy{Loopback: true}), Name: "Headgate", Redirect: "http://127.0.0.1:3000/callback", Browser: oauthserver.Agree,
 		Document: "https://conformance-test.local/client-metadata.json"} // which the suite expects
 	var c struct {
 		ID            string `json:"client_id"`
@@ -81,24 +80,6 @@ func signIn(t *testing.T, revision mcp.Revision, scenario, at, given string) err
 func keysOf() (*seal.Keys, error) {
 	k, _, err := seal.Generate()
 	return k, err
-}
-
-// agree follows a page's redirect as a browser does, but for going there.
-func agree(ctx context.Context, page string) (url.Values, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	to, err := resp.Location()
-	if err != nil {
-		return nil, fmt.Errorf("the page answered %d: %w", resp.StatusCode, err)
-	}
-	return to.Query(), nil
 }
 
 // tryTool lists the suite's tools and calls one through the Gateway. The

@@ -101,44 +101,38 @@ func (o *op) do(wait func(func(uintptr) bool) error, p []byte) (int, error) {
 
 // read reads once.
 func (o *op) read(fd uintptr) bool {
-	for {
-		n, err := call(syscall.SYS_READ, fd, o.p)
-		switch err {
-		case 0:
-			o.done = n
-			return true
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			return false
-		default:
-			o.err = err
-			return true
-		}
+	n, err := call(syscall.SYS_READ, fd, o.p)
+	if err == syscall.EAGAIN {
+		return false
 	}
+	o.done, o.err = n, err
+	return true
 }
 
 // write writes what is left.
 func (o *op) write(fd uintptr) bool {
-	for o.done < len(o.p) {
+	for o.done < len(o.p) && o.err == 0 {
 		n, err := call(syscall.SYS_WRITE, fd, o.p[o.done:])
-		switch err {
-		case 0:
-			o.done += n
-		case syscall.EINTR:
-		case syscall.EAGAIN:
+		if err == syscall.EAGAIN {
 			return false
-		default:
-			o.err = err
-			return true
 		}
+		o.done, o.err = o.done+n, err
 	}
 	return true
 }
 
-// call is a read or a write; p is not empty.
+// call is a read or a write, again when a signal came between; p is not empty.
 func call(number, fd uintptr, p []byte) (int, syscall.Errno) {
-	n, _, err := syscall.RawSyscall(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(min(len(p), most)))
-	return int(n), err
+	for {
+		n, _, err := syscall.RawSyscall(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(min(len(p), most)))
+		switch err {
+		case 0:
+			return int(n), 0
+		case syscall.EINTR:
+		default:
+			return 0, err
+		}
+	}
 }
 
 // failed makes net's error of one of ours. What RawConn returns is one already

@@ -99,7 +99,7 @@ func (d *doctor) readResource(ctx context.Context) error {
 	d.uncapable(a, mcp.MethodResourcesRead)
 	result, ok := a.result()
 	switch contents, _ := mcp.Get(a.body, result, "contents"); {
-	case a.rpcCode() == mcp.CodeMissingCapability, a.rpcCode() == codeOldCapability, a.env.ResultType == "input_required":
+	case a.wantsMore():
 	case !ok:
 		d.unread("resource", "A resource that is listed cannot be read"+a.said()+".", "Answer resources/read, or leave it out of the list.", uri)
 	case contents.Empty() || a.body[contents.Start] != '[':
@@ -125,7 +125,7 @@ func (d *doctor) getPrompt(ctx context.Context) error {
 	d.uncapable(a, mcp.MethodPromptsGet)
 	result, ok := a.result()
 	switch messages, _ := mcp.Get(a.body, result, "messages"); {
-	case a.rpcCode() == mcp.CodeMissingCapability, a.rpcCode() == codeOldCapability, a.env.ResultType == "input_required":
+	case a.wantsMore():
 	case !ok:
 		d.unread("prompt", "A prompt that is listed cannot be got"+a.said()+".", "Answer prompts/get, or leave it out of the list.", name)
 	case messages.Empty() || a.body[messages.Start] != '[':
@@ -159,4 +159,10 @@ func freePrompt(r *report.Report) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// wantsMore reports whether a server asks for a capability or for input before
+// it answers, which is no mistake of its own.
+func (a *answer) wantsMore() bool {
+	return a.rpcCode() == mcp.CodeMissingCapability || a.rpcCode() == codeOldCapability || a.env.ResultType == "input_required"
 }

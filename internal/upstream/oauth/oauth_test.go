@@ -54,20 +54,7 @@ func (h *house) agree(ctx context.Context, page string) (url.Values, error) {
 		return nil, err
 	}
 	h.pages = append(h.pages, u.Query())
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	to, err := resp.Location()
-	if err != nil {
-		return nil, fmt.Errorf("the page answered %d: %w", resp.StatusCode, err)
-	}
-	return to.Query(), nil
+	return oauthserver.Agree(ctx, page)
 }
 
 // try asks the MCP server with a grant's token.
