@@ -18,6 +18,7 @@ import (
 type bench struct {
 	ctx         context.Context
 	quick       bool
+	lean        bool // the upstream is the raw one
 	some        bool // not every measurement was asked for
 	rounds      int
 	round, warm time.Duration
@@ -68,7 +69,12 @@ func (b *bench) start(withHeadgate bool) (err error) {
 		return err
 	}
 	var addr string
-	if b.upstream, addr, err = self(b.dir, "upstream"); err != nil {
+	part := "upstream"
+	if b.lean {
+		part = "raw upstream"
+		b.note("the upstream is the leaner one (-lean): the bars of direct were not set with it")
+	}
+	if b.upstream, addr, err = self(b.dir, part); err != nil {
 		return err
 	}
 	b.add(b.upstream, &target{name: direct, addr: addr, path: "/mcp", tool: "echo"})
@@ -246,9 +252,10 @@ func (b *bench) sample(t *target, load func(d time.Duration) sample) (sample, er
 		return sample{}, err
 	}
 	warm := load(b.warm)
-	cpu := t.process.cpu()
+	cpu, own := t.process.cpu(), ownCPU()
 	s := load(b.round)
-	s.cpu = (t.process.cpu() - cpu).Seconds() * 1000 / max(1, float64(s.calls))
+	calls := max(1, float64(s.calls))
+	s.cpu, s.load = (t.process.cpu()-cpu).Seconds()*1000/calls, (ownCPU()-own).Seconds()*1000/calls
 	after, err := upstream.ask(countCalls)
 	if more := after - before - int64(warm.calls+s.calls); more > 0 {
 		b.wrong.repeated.Add(more)

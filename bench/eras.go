@@ -28,7 +28,7 @@ func measureEras(b *bench) error {
 	}
 	var targets []*target
 	for _, server := range []string{"legacy", "modern"} {
-		p, addr, err := b.part("upstream", server)
+		p, addr, err := b.part("raw upstream", server)
 		if err != nil {
 			return err
 		}

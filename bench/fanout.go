@@ -50,7 +50,7 @@ func measureFanOut(b *bench) error {
 	if b.full == nil {
 		return nil
 	}
-	_, addr, err := b.part("upstream", "both", strconv.Itoa(fanTools))
+	_, addr, err := b.part("raw upstream", "both", strconv.Itoa(fanTools))
 	if err != nil {
 		return err
 	}

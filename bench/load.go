@@ -181,6 +181,7 @@ type sample struct {
 	rate     float64 // calls per second
 	p50, p99 time.Duration
 	cpu      float64 // milliseconds of the target's processor time per call
+	load     float64 // the same of the callers', which are this process
 }
 
 // closed has every caller call again as soon as it has its answer.

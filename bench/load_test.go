@@ -36,10 +36,32 @@ func upstreamAddr(t *testing.T) string {
 }
 
 func TestRightAnswersAreNotCounted(t *testing.T) {
-	addr := upstreamAddr(t)
-	for _, q := range []question{echoOf("echo", 64), echoOf("echo", 64<<10), echoOf("echo_sse", 4096), listOf("tools/list")} {
-		testkit.Equal(t, ask(t, addr, q, 3).String(), "0 wrong or mixed up, 0 lost, 0 repeated")
+	s := testkit.Must(listen(listed))(t)
+	t.Cleanup(s.Close)
+	for _, addr := range []string{s.addr, upstreamAddr(t)} {
+		for _, q := range []question{echoOf("echo", 64), echoOf("echo", 64<<10), echoOf("echo_sse", 4096), listOf("tools/list")} {
+			testkit.Equal(t, ask(t, addr, q, 3).String(), "0 wrong or mixed up, 0 lost, 0 repeated")
+		}
 	}
+	testkit.Equal(t, []int64{s.calls.Load(), s.sessions.Load()}, []int64{9, 4})
+}
+
+// TestUsualUpstream checks what callers do not ask for and Headgate does.
+func TestUsualUpstream(t *testing.T) {
+	s := testkit.Must(listen(3))(t)
+	t.Cleanup(s.Close)
+	post := func(body string) string {
+		t.Helper()
+		res := testkit.Must(http.Post("http://"+s.addr+"/mcp", "application/json", strings.NewReader(body)))(t)
+		defer res.Body.Close()
+		return fmt.Sprintf("%d %s", res.StatusCode, testkit.Must(io.ReadAll(res.Body))(t))
+	}
+	testkit.Equal(t, post(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), "202 ")
+	testkit.Equal(t, post(`{"jsonrpc":"2.0","id":"a","method":"ping"}`), `200 {"jsonrpc":"2.0","id":"a","result":{}}`)
+	testkit.Equal(t, post(`{"jsonrpc":"2.0","id":7,"method":"server/discover"}`), `200 {"jsonrpc":"2.0","id":7,"error":{"code":-32601,"message":"method not found"}}`)
+	res := testkit.Must(http.Get("http://" + s.addr + "/mcp"))(t)
+	testkit.Equal(t, res.Header.Get("Content-Type"), "text/event-stream")
+	testkit.Must0(t, res.Body.Close())
 }
 
 func TestWrongAnswersAreCounted(t *testing.T) {

@@ -27,18 +27,20 @@ func main() {
 	quick := flag.Bool("quick", false, "fewer and shorter rounds: little more than a minute")
 	only := flag.String("only", "", "run the measurements whose name matches this regular expression")
 	markdown := flag.Bool("markdown", false, "print the tables as Markdown, as README.md has them")
+	lean := flag.Bool("lean", false, "in front of a server that costs half of the usual one; see docs/decisions/0019-yardstick.md")
 	without := flag.Bool("without-headgate", false, "measure only the baselines")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	exit(run(ctx, options{quick: *quick, only: *only, without: *without, markdown: *markdown}))
+	exit(run(ctx, options{quick: *quick, only: *only, lean: *lean, without: *without, markdown: *markdown}))
 }
 
 type options struct {
 	quick    bool
 	only     string
+	lean     bool
 	without  bool
 	markdown bool
 }
@@ -58,7 +60,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("-only: %w", err)
 	}
 	b := &bench{
-		ctx: ctx, quick: o.quick, some: o.only != "" || o.without, rounds: 5, round: time.Second, warm: 150 * time.Millisecond,
+		ctx: ctx, quick: o.quick, lean: o.lean, some: o.only != "" || o.without, rounds: 5, round: time.Second, warm: 150 * time.Millisecond,
 		callers: map[*target][]*caller{}, results: map[key][]sample{}, values: map[string][]float64{},
 	}
 	if o.quick {

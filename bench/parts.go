@@ -20,7 +20,7 @@ import (
 
 // parts are what this program can also be. Each says its address in its first
 // line, then answers what it is asked on standard input, and ends with it.
-var parts = map[string]func() error{"upstream": upstream, "proxy": proxy, "program": program}
+var parts = map[string]func() error{"upstream": upstream, "raw upstream": rawUpstream, "proxy": proxy, "program": program}
 
 // listed is how many tools the upstream has.
 const listed = 200
@@ -28,12 +28,26 @@ const listed = 200
 // What an upstream is asked for.
 const (
 	countCalls = ""       // how many tools/call have arrived
-	tellAll    = "notify" // to tell its listeners that its tools have changed: how many there are
+	tellAll    = "notify" // to tell its listeners that its tools have changed: how many there are; raw ones only
 )
 
-// upstream is a server that everything stands in front of. Its arguments are
-// the era it speaks, both when left out, and how many tools it has.
+// upstream is the server that everything stands in front of.
 func upstream() error {
+	s, err := listen(listed)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	fmt.Println(s.addr)
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		fmt.Println(s.calls.Load())
+	}
+	return nil
+}
+
+// rawUpstream is a leaner one, which speaks either era and tells of changes. Its
+// arguments are the era, both when left out, and how many tools it has.
+func rawUpstream() error {
 	o := rawmcp.Options{Tools: listed}
 	if len(os.Args) > 2 {
 		o.Era = map[string]rawmcp.Era{"legacy": rawmcp.Legacy, "modern": rawmcp.Modern}[os.Args[2]]

@@ -18,7 +18,7 @@ type table struct {
 // or as Markdown, ready for README.md.
 func (b *bench) print(w io.Writer, markdown bool) {
 	fmt.Fprintf(w, "\n%d CPUs, %s, %d rounds of %v, medians.\n", runtime.NumCPU(), runtime.Version(), b.rounds, b.round)
-	for _, n := range b.notes {
+	for _, n := range append(b.notes, b.yardstick()...) {
 		fmt.Fprintln(w, "Note:", n+".")
 	}
 	for _, t := range []table{b.shares(), b.waits(), b.costs(), b.verdicts()} {
@@ -31,6 +31,17 @@ func (b *bench) print(w io.Writer, markdown bool) {
 		}
 	}
 	fmt.Fprintf(w, "\nAnswers: %s (must all be 0).\n", &b.wrong)
+}
+
+// yardstick says what a direct call costs, by which its shares are to be read.
+func (b *bench) yardstick() []string {
+	upstream, hop := b.cpu(c16Small, direct), b.cpu(c16Small, nginxed)
+	if upstream == 0 || hop == 0 {
+		return nil
+	}
+	load := median(b.each(c16Small, direct, func(s sample) float64 { return s.load }))
+	return []string{fmt.Sprintf("%s: a direct call takes %.3g ms of processor time in its server and %.3g ms in its caller, together %.2f times nginx's (2.05 where the bars were set)",
+		c16Small, upstream, load, (upstream+load)/hop)}
 }
 
 // shares is about the closed loops: the direct rate, and shares of it.

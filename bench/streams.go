@@ -45,7 +45,7 @@ func measureStreams(b *bench) error {
 		b.note("too few descriptors (ulimit -n) for idle streams: no rows for them")
 		return nil
 	}
-	upstream, addr, err := b.part("upstream", "legacy")
+	upstream, addr, err := b.part("raw upstream", "legacy")
 	if err != nil {
 		return err
 	}

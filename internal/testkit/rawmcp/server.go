@@ -71,7 +71,7 @@ func (s *Server) Sessions() int64 { return s.sessions.Load() }
 
 // SetTools changes the number of tools listed; tell clients with Notify.
 func (s *Server) SetTools(n int) {
-	list := toolList(n)
+	list := List(n)
 	s.list.Store(&list)
 }
 

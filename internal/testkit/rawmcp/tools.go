@@ -181,10 +181,10 @@ func failure(out []byte, status string, id []byte, code int, message string, dat
 	return response(out, status, jsonType, []byte(opening), id, fmt.Appendf(nil, `,"error":{"code":%d,"message":%q%s}}`, code, message, more))
 }
 
-// toolList is the result of tools/list: the tools of the table, by name, and as
+// List returns the result of tools/list: the tools of the table, by name, and as
 // many more as make n. A list looks the same in both eras; the older one
 // ignores what the newer one wants.
-func toolList(n int) []byte {
+func List(n int) []byte {
 	names := make([]string, 0, max(n, len(tools)))
 	for name := range tools {
 		names = append(names, name)
