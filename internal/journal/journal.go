@@ -36,6 +36,7 @@ type Journal struct {
 	id      ID
 	size    int64
 	files   [2]*os.File
+	disk    disk
 	last    [2]uint64 // newest frame in each file
 	plain   [2]int64  // up to where each file's blocks have been written since Open
 	current int
@@ -60,7 +61,7 @@ func Open(dir string, id ID, after uint64, size int64) (*Journal, error) {
 	if size <= 0 {
 		size = DefaultSize
 	}
-	j := &Journal{id: id, size: size, applied: after, next: after + 1}
+	j := &Journal{id: id, size: size, applied: after, next: after + 1, disk: newDisk()}
 	for i := range j.files {
 		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("journal-%d", i)), os.O_RDWR|os.O_CREATE, 0o600)
 		if err == nil {
@@ -166,10 +167,7 @@ func (j *Journal) Append(payload []byte) (uint64, error) {
 	err := j.clear(j.at + total)
 	if err == nil {
 		j.encode(number, payload, total)
-		_, err = j.files[j.current].WriteAt(j.buf, j.at)
-	}
-	if err == nil {
-		err = datasync(j.files[j.current])
+		err = j.disk.write(j.files[j.current], j.buf, j.at)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -257,7 +255,7 @@ func (j *Journal) Heal(store func(number uint64) error) error {
 
 // Close closes the files.
 func (j *Journal) Close() error {
-	var errs []error
+	errs := []error{j.disk.Close()}
 	for _, f := range j.files {
 		if f != nil {
 			errs = append(errs, f.Close())
