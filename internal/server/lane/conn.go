@@ -124,7 +124,7 @@ func (c *conn) next() verdict {
 	}
 	for waiting := !c.served; ; {
 		if c.start < c.end {
-			if v := c.head.read(c.buf[c.start:c.end], c.lane.cfg.Paths); v != more {
+			if v := c.read(); v != more {
 				return v
 			}
 		}
@@ -141,6 +141,15 @@ func (c *conn) next() verdict {
 			return over
 		}
 	}
+}
+
+// read judges what has come in of a head.
+func (c *conn) read() verdict {
+	b := c.buf[c.start:c.end]
+	if c.head.end == 0 && c.kept.past.again(b, &c.head) {
+		return hot
+	}
+	return c.head.read(b, c.lane.cfg.Paths)
 }
 
 // overlook waits for a next request and passes over line ends before it, as
@@ -186,18 +195,19 @@ func (c *conn) fill() bool {
 // connection may serve another.
 func (c *conn) answer() bool {
 	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
 	if !c.begin(cancel) {
+		cancel()
 		return false
 	}
 	t := &turn{}
 	r := c.request(ctx, t)
 	c.start += c.head.end
 	c.served = true
-	if !c.run(&t.response, r) {
+	whole := c.run(&t.response, r)
+	cancel()
+	if !whole {
 		return false // the answer is cut off
 	}
-	cancel()
 	clean := t.finish()
 	if !clean || !c.become(idle, c.lane.now.Load().at) {
 		if t.body.unread() {
@@ -211,14 +221,14 @@ func (c *conn) answer() bool {
 
 // begin puts the request under watch.
 func (c *conn) begin(cancel context.CancelFunc) bool {
-	now := time.Now()
+	now := c.lane.now.Load().at
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase == closed {
 		return false
 	}
 	c.phase, c.since, c.cancel = serving, now, cancel
-	c.due = now.Add(min(c.lane.cfg.ReadTimeout, c.lane.cfg.HeadTimeout+time.Duration(c.head.length)*time.Second/leastRate))
+	c.due = now.Add(tick + min(c.lane.cfg.ReadTimeout, c.lane.cfg.HeadTimeout+time.Duration(c.head.length)*time.Second/leastRate))
 	return true
 }
 

@@ -36,6 +36,8 @@ type head struct {
 	host   span
 	fields []field // without Host, as net/http keeps them
 	length int64   // of the body; -1 until it is said
+	digits span    // that said it
+	again  bool    // it says what the last one said, but for its length; no span is known
 }
 
 func (h *head) reset() { *h = head{fields: h.fields[:0], length: -1} }
@@ -177,7 +179,7 @@ func (h *head) meant(b, name []byte, value span) bool {
 	case len("connection"):
 		return !same(name, "connection") || same(value.of(b), "keep-alive")
 	case len("content-length"):
-		return !same(name, "content-length") || !h.get && h.setLength(value.of(b))
+		return !same(name, "content-length") || !h.get && h.setLength(b, value)
 	case len("transfer-encoding"):
 		return !same(name, "transfer-encoding")
 	}
@@ -197,7 +199,8 @@ func (h *head) setHost(b []byte, value span) bool {
 	return true
 }
 
-func (h *head) setLength(digits []byte) bool {
+func (h *head) setLength(b []byte, value span) bool {
+	digits := value.of(b)
 	if len(digits) == 0 || len(digits) > 7 || digits[0] == '0' && len(digits) > 1 {
 		return false
 	}
@@ -208,8 +211,41 @@ func (h *head) setLength(digits []byte) bool {
 		}
 		n = n*10 + int64(c-'0')
 	}
-	h.length = n
+	h.length, h.digits = n, value
 	return n <= maxBody
+}
+
+// past is the last head that was taken, to know the next one by.
+type past struct {
+	text   []byte // none when there is nothing to compare with
+	digits span   // of its length
+}
+
+// keep takes a copy of a head that was judged. Large ones are not worth it.
+func (p *past) keep(b []byte, h *head) {
+	p.text, p.digits = p.text[:0], h.digits
+	if !h.get && h.end <= firstBuffer {
+		p.text = append(p.text, b[:h.end]...)
+	}
+}
+
+// again reports whether b begins with the same head, which needs no second
+// judgement. Most clients say the same with each of their calls, but for the
+// length of it.
+func (p *past) again(b []byte, h *head) bool {
+	if len(p.text) == 0 || !bytes.HasPrefix(b, p.text[:p.digits.from]) {
+		return false
+	}
+	after := p.text[p.digits.to:]
+	length := span{p.digits.from, p.digits.from}
+	for length.to < len(b) && b[length.to] >= '0' && b[length.to] <= '9' {
+		length.to++
+	}
+	if !bytes.HasPrefix(b[length.to:], after) || !h.setLength(b, length) {
+		return false
+	}
+	h.again, h.end = true, length.to+len(after)
+	return true
 }
 
 // same compares bytes with a text in lower case, whatever their case. It is

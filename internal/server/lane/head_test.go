@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -152,6 +153,60 @@ func TestReadHead(t *testing.T) {
 	})
 }
 
+// What one head was read as is used for the next that says the same. Each of
+// these differs in one place from the head before it.
+func TestReadNext(t *testing.T) {
+	first := "POST /mcp/a HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nContent-Length: 12 \r\nMcp-Name: x\r\n\r\n"
+	compare := func(t *testing.T, text string) bool {
+		t.Helper()
+		want, wantEnd, ok := lane.ReadHead([]byte(text), "/mcp")
+		got, end, again := lane.ReadNext([]byte(first), []byte(text), "/mcp")
+		if again != ok || ok && end != wantEnd {
+			t.Fatalf("%q: taken %v up to %d after another, %v up to %d alone", text, again, end, ok, wantEnd)
+		}
+		if ok {
+			of := func(r *http.Request) []any {
+				return []any{r.Method, r.RequestURI, r.URL.Path, r.Host, r.ContentLength, r.Header}
+			}
+			testkit.Equal(t, of(got), of(want))
+		}
+		return ok
+	}
+	t.Run("is read as if it were the first", func(t *testing.T) {
+		for i := range len(first) {
+			compare(t, first[:i])
+			compare(t, first[:i]+first[i+1:])
+			for _, b := range []byte("\x00\t\r\n +-,:/09aZ~\x80") {
+				compare(t, first[:i]+string(b)+first[i+1:])
+				compare(t, first[:i]+string(b)+first[i:])
+			}
+		}
+		for name, text := range heads {
+			t.Run(name, func(t *testing.T) { compare(t, text) })
+		}
+	})
+	t.Run("whatever its length", func(t *testing.T) {
+		for n, ok := range map[string]bool{"0": true, "7": true, "12": true, "4194304": true, "": false, "012": false, "00": false, "4194305": false, "99999999": false, "12 12": false} {
+			if compare(t, strings.Replace(first, "12", n, 1)+"{}") != ok {
+				t.Errorf("a length of %q is taken: %v", n, !ok)
+			}
+		}
+	})
+	t.Run("also when a stream was asked for in between", func(t *testing.T) {
+		s := open(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Method+r.Header.Get("X-A")) })
+		c := s.dial(t)
+		for _, want := range []string{"POST1", "GET2", "POST1", "POST1"} {
+			text := "POST /mcp HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n"
+			if want == "GET2" {
+				text = "GET /mcp HTTP/1.1\r\nHost: a\r\nX-A: 2\r\nAccept: text/event-stream\r\n\r\n"
+			}
+			c.say(text)
+			_, got := c.answer()
+			testkit.Equal(t, got, want)
+		}
+	})
+}
+
 // FuzzHead: what the lane takes, net/http takes too, and reads the same.
 func FuzzHead(f *testing.F) {
 	f.Add([]byte(plain))
@@ -168,6 +223,10 @@ func FuzzHead(f *testing.F) {
 		got, end, ok := lane.ReadHead(bytes.Clone(text), "/mcp", "/x/y")
 		if !ok {
 			return
+		}
+		again, at, ok := lane.ReadNext(text, bytes.Clone(text), "/mcp", "/x/y")
+		if !ok || at != end || !reflect.DeepEqual(again.Header, got.Header) || again.ContentLength != got.ContentLength {
+			t.Errorf("the same again is read as %v", again)
 		}
 		rest := bufio.NewReader(bytes.NewReader(text))
 		want, err := http.ReadRequest(rest)

@@ -5,14 +5,17 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 )
 
 // kept is what a connection's requests have in common, mostly all of it but
 // the body. Strings are made once and never written to again, so handlers may
 // keep them; what changed is made anew.
 type kept struct {
+	past    past
 	request http.Request
 	lines   []line
+	length  int // which of them says the body's
 }
 
 // line is a header line as the last request had it at this place.
@@ -29,36 +32,63 @@ func (k *kept) init(remote string) {
 
 // forget lets go of the texts.
 func (k *kept) forget() {
-	clear(k.lines)
+	clear(k.lines[:cap(k.lines)])
 	k.lines = k.lines[:0]
 	clear(k.request.Header)
+}
+
+// take makes the texts of a head.
+func (k *kept) take(b []byte, h *head) {
+	r := &k.request
+	if r.Method = http.MethodPost; h.get {
+		r.Method = http.MethodGet
+	}
+	if target := h.target.of(b); r.RequestURI != string(target) {
+		r.RequestURI = string(target)
+	}
+	if host := h.host.of(b); r.Host != string(host) {
+		r.Host = string(host)
+	}
+	k.lines = slices.Grow(k.lines[:0], len(h.fields))[:len(h.fields)]
+	for i, f := range h.fields {
+		if f.value == h.digits {
+			k.length = i
+		}
+		k.lines[i].set(f.name.of(b), f.value.of(b))
+	}
+	k.past.keep(b, h)
+}
+
+// fill makes the header map what was sent. Mostly it has these keys already;
+// when it has others too, of the request before or of its handler, it is made
+// anew.
+func (k *kept) fill() {
+	h := k.request.Header
+	for range 2 {
+		for i := range k.lines {
+			l := &k.lines[i]
+			h[l.key] = l.fresh()
+		}
+		if len(h) == len(k.lines) {
+			return
+		}
+		clear(h)
+	}
 }
 
 // request makes the request of the head that was read.
 func (c *conn) request(ctx context.Context, t *turn) *http.Request {
 	k, b := &c.kept, c.buf[c.start:c.end]
+	if c.head.again {
+		k.lines[k.length].say(c.head.digits.of(b))
+	} else {
+		k.take(b, &c.head)
+	}
 	r := &k.request
-	if r.Method = http.MethodPost; c.head.get {
-		r.Method = http.MethodGet
-	}
-	if target := c.head.target.of(b); r.RequestURI != string(target) {
-		r.RequestURI = string(target)
-	}
 	if want := (url.URL{Path: r.RequestURI}); *r.URL != want {
 		r.URL = &want
 	}
-	if host := c.head.host.of(b); r.Host != string(host) {
-		r.Host = string(host)
-	}
-	clear(r.Header)
-	for i, f := range c.head.fields {
-		if i == len(k.lines) {
-			k.lines = append(k.lines, line{})
-		}
-		l := &k.lines[i]
-		l.set(f.name.of(b), f.value.of(b))
-		r.Header[l.key] = l.values
-	}
+	k.fill()
 	r.ContentLength = c.head.length
 	t.response.init(c, &t.body)
 	t.body = body{c: c, left: c.head.length}
@@ -80,10 +110,20 @@ func (l *line) set(name, value []byte) {
 	if l.sent != string(name) {
 		l.sent = string(name)
 		l.key = textproto.CanonicalMIMEHeaderKey(l.sent)
-		l.values = nil
 	}
-	if len(l.values) != 1 || l.value != string(value) || l.values[0] != l.value {
-		l.value = string(value)
+	l.say(value)
+}
+
+func (l *line) say(value []byte) {
+	if l.value != string(value) {
+		l.value, l.values = string(value), nil
+	}
+}
+
+// fresh returns the values, made anew where a handler has changed them.
+func (l *line) fresh() []string {
+	if len(l.values) != 1 || l.values[0] != l.value {
 		l.values = []string{l.value}
 	}
+	return l.values
 }

@@ -5,13 +5,9 @@ import (
 	"time"
 )
 
-const (
-	// tick is how late a deadline or a hang-up may be noticed.
-	tick = 250 * time.Millisecond
-	// patience is the age of a request from which its client is looked after:
-	// most are answered long before, and a look is a system call.
-	patience = 100 * time.Millisecond
-)
+// tick is how late a deadline or a hang-up may be noticed. Most requests are
+// answered before a look at their connections meets them.
+const tick = 250 * time.Millisecond
 
 var longAgo = time.Unix(1, 0)
 
@@ -88,7 +84,7 @@ func (c *conn) judge(now time.Time) context.CancelFunc {
 			_ = c.net.SetReadDeadline(longAgo) // the handler reads an error, and may still answer
 		}
 	case serving:
-		if age > patience && c.cancel != nil && c.look.hungUp(c.raw) {
+		if c.cancel != nil && c.look.hungUp(c.raw) {
 			end := c.cancel
 			c.cancel = nil
 			return end
