@@ -21,6 +21,7 @@ type Conn struct {
 	raw syscall.RawConn
 	in  op
 	out op
+	ask asking
 }
 
 // op is one direction. Its function is made once, since a closure per call
@@ -28,9 +29,19 @@ type Conn struct {
 type op struct {
 	mu   sync.Mutex
 	p    []byte
+	more [][]byte // to write after p
+	vec  [2]syscall.Iovec
 	done int
 	err  syscall.Errno
 	run  func(fd uintptr) bool // reports that there is nothing to wait for
+}
+
+// asking is how far an Ask has come.
+type asking struct {
+	looked bool
+	stale  bool
+	one    [1]byte
+	run    func(fd uintptr) bool
 }
 
 // TCP returns c with raw reads and writes when it is a TCP connection of
@@ -54,7 +65,7 @@ func wrap(c net.Conn) net.Conn {
 		return c
 	}
 	r := &Conn{TCPConn: tcp, raw: raw}
-	r.in.run, r.out.run = r.in.read, r.out.write
+	r.in.run, r.out.run, r.ask.run = r.in.read, r.out.write, r.lookAndWrite
 	return r
 }
 
@@ -66,7 +77,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	o := &c.in
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n, err := o.do(c.raw.Read, p)
+	o.begin(p, nil)
+	n, err := o.end(c.raw.Read(o.run))
 	if err != nil {
 		return 0, c.failed("read", err)
 	}
@@ -81,18 +93,70 @@ func (c *Conn) Write(p []byte) (int, error) {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n, err := o.do(c.raw.Write, p)
+	o.begin(p, nil)
+	n, err := o.end(c.raw.Write(o.run))
 	if err != nil {
 		return n, c.failed("write", err)
 	}
 	return n, nil
 }
 
-// do calls until it has not to wait, or waiting fails.
-func (o *op) do(wait func(func(uintptr) bool) error, p []byte) (int, error) {
-	o.p, o.done, o.err = p, 0, 0
-	err := wait(o.run)
-	o.p = nil
+// Ask writes p and what follows it to a connection on which nothing is under
+// way, and waits until there is something to read. Where there is before, the
+// end included, it writes nothing and returns ErrStale. What ends the wait is
+// the next Read's to say. Nobody may read or write beside it.
+//
+// A Read after a Write comes back empty and waits, as the answer takes its time.
+// This is that empty read, made before the write, where it tells that the
+// connection lives. No wake-up is lost by it: as in every Read, the poller is
+// armed, then nothing is found, and all that comes from then on, during the
+// write too, ends the wait.
+func (c *Conn) Ask(p []byte, more ...[]byte) (int, error) {
+	o, a := &c.out, &c.ask
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.begin(p, more)
+	a.looked, a.stale = false, false
+	err := c.raw.Read(a.run)
+	switch {
+	case a.stale:
+		o.end(nil)
+		return 0, ErrStale
+	case !a.looked: // closed, or past a deadline
+	case len(o.p) > 0 && o.err == 0:
+		err = c.raw.Write(o.run)
+	default:
+		err = nil
+	}
+	n, err := o.end(err)
+	if err != nil {
+		return n, c.failed("write", err)
+	}
+	return n, nil
+}
+
+// lookAndWrite does so, and once it was woken nothing. It reports true when the
+// answer is not yet, or no more, to be waited for.
+func (c *Conn) lookAndWrite(fd uintptr) bool {
+	o, a := &c.out, &c.ask
+	if a.looked {
+		return true
+	}
+	a.looked = true
+	if _, err := Peek(fd, a.one[:]); err != syscall.EAGAIN {
+		a.stale = true
+		return true
+	}
+	return !o.write(fd) || o.err != 0
+}
+
+func (o *op) begin(p []byte, more [][]byte) { o.p, o.more, o.done, o.err = p, more, 0, 0 }
+
+// end says how it went; err is why waiting failed.
+func (o *op) end(err error) (int, error) {
+	o.p, o.more = nil, nil
 	if err == nil && o.err != 0 {
 		err = o.err
 	}
@@ -101,7 +165,7 @@ func (o *op) do(wait func(func(uintptr) bool) error, p []byte) (int, error) {
 
 // read reads once.
 func (o *op) read(fd uintptr) bool {
-	n, err := call(syscall.SYS_READ, fd, o.p)
+	n, err := call(syscall.SYS_READ, fd, unsafe.Pointer(unsafe.SliceData(o.p)), min(len(o.p), most))
 	if err == syscall.EAGAIN {
 		return false
 	}
@@ -111,23 +175,50 @@ func (o *op) read(fd uintptr) bool {
 
 // write writes what is left.
 func (o *op) write(fd uintptr) bool {
-	for o.done < len(o.p) && o.err == 0 {
-		n, err := call(syscall.SYS_WRITE, fd, o.p[o.done:])
+	for o.pass(0); len(o.p) > 0 && o.err == 0; {
+		n, err := o.once(fd)
 		if err == syscall.EAGAIN {
 			return false
 		}
-		o.done, o.err = o.done+n, err
+		o.err = err
+		o.pass(n)
 	}
 	return true
 }
 
-// call is a read or a write, again when a signal came between; p is not empty.
-func call(number, fd uintptr, p []byte) (int, syscall.Errno) {
+// once writes p, and what follows it in the same call when that has room.
+func (o *op) once(fd uintptr) (n int, err syscall.Errno) {
+	first := min(len(o.p), most)
+	if len(o.more) == 0 || first == most {
+		return call(syscall.SYS_WRITE, fd, unsafe.Pointer(unsafe.SliceData(o.p)), first)
+	}
+	next := o.more[0]
+	o.vec[0].Base, o.vec[1].Base = unsafe.SliceData(o.p), unsafe.SliceData(next)
+	o.vec[0].SetLen(first)
+	o.vec[1].SetLen(min(len(next), most-first))
+	n, err = call(syscall.SYS_WRITEV, fd, unsafe.Pointer(&o.vec), len(o.vec))
+	o.vec[0].Base, o.vec[1].Base = nil, nil
+	return n, err
+}
+
+// pass goes past n bytes that were written, and past empty parts.
+func (o *op) pass(n int) {
+	o.done += n
+	for n >= len(o.p) && len(o.more) > 0 {
+		n -= len(o.p)
+		o.p, o.more = o.more[0], o.more[1:]
+	}
+	o.p = o.p[n:]
+}
+
+// call is a read or a write of n bytes or parts, again when a signal came
+// between.
+func call(number, fd uintptr, p unsafe.Pointer, n int) (int, syscall.Errno) {
 	for {
-		n, _, err := syscall.RawSyscall(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(min(len(p), most)))
+		done, _, err := syscall.RawSyscall(number, fd, uintptr(p), uintptr(n))
 		switch err {
 		case 0:
-			return int(n), 0
+			return int(done), 0
 		case syscall.EINTR:
 		default:
 			return 0, err

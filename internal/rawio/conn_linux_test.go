@@ -167,6 +167,132 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// TestAsk: a question goes out only on a connection that has nothing to say,
+// and the answer is waited for.
+func TestAsk(t *testing.T) {
+	t.Run("writes, and returns once the answer has come", func(t *testing.T) {
+		a, b := pair(t)
+		go func() {
+			p := make([]byte, 8)
+			io.ReadFull(b, p)
+			b.Write(p)
+		}()
+		n, err := a.(*Conn).Ask([]byte("one "), nil, []byte("two "))
+		if n != 8 || err != nil {
+			t.Fatalf("asked %d, %v", n, err)
+		}
+		p := make([]byte, 16)
+		if n, err := a.Read(p); string(p[:n]) != "one two " || err != nil {
+			t.Errorf("read %q, %v", p[:n], err)
+		}
+	})
+	for name, end := range map[string]func(b net.Conn){
+		"has ended":      func(b net.Conn) { b.Close() },
+		"is half closed": func(b net.Conn) { b.(*Conn).CloseWrite() },
+		"was reset":      func(b net.Conn) { b.(*Conn).SetLinger(0); b.Close() },
+		"says something": func(b net.Conn) { b.Write([]byte("unasked")) },
+	} {
+		t.Run("writes nothing where the connection "+name, func(t *testing.T) {
+			a, b := pair(t)
+			end(b)
+			if n, err := a.(*Conn).Ask([]byte("one")); n != 0 || err != ErrStale { //nolint:errorlint // as promised
+				t.Errorf("asked %d, %v", n, err)
+			}
+		})
+	}
+	t.Run("ends with what ends the wait, which is the next read's to say", func(t *testing.T) {
+		for kind, end := range map[string]func(a, b net.Conn){
+			"deadline":    func(a, b net.Conn) { a.SetDeadline(time.Unix(1, 0)) },
+			"closed":      func(a, b net.Conn) { a.Close() },
+			"end":         func(a, b net.Conn) { b.Close() },
+			"half closed": func(a, b net.Conn) { b.(*Conn).CloseWrite() },
+		} {
+			a, b := pair(t)
+			go func() {
+				io.ReadFull(b, make([]byte, 3)) // it is out, so the other waits or soon will
+				end(a, b)
+			}()
+			if n, err := a.(*Conn).Ask([]byte("one")); n != 3 || err != nil {
+				t.Errorf("%s: asked %d, %v", kind, n, err)
+			}
+			if n, err := a.Read(make([]byte, 3)); n != 0 || err == nil {
+				t.Errorf("%s: read %d, %v", kind, n, err)
+			}
+		}
+	})
+	t.Run("says how much went out when the time is up before or during the write", func(t *testing.T) {
+		a, b := pair(t)
+		a.SetDeadline(time.Unix(1, 0))
+		if n, err := a.(*Conn).Ask([]byte("one")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("before: %d, %v", n, err)
+		}
+		much := make([]byte, 64<<20)
+		a.SetDeadline(time.Now().Add(50 * time.Millisecond))
+		n, err := a.(*Conn).Ask(make([]byte, 1000), much)
+		if n == 0 || n == 1000+len(much) || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("during: %d, %v", n, err)
+		}
+		b.Close()
+	})
+	t.Run("writes more than the kernel holds at once, every byte in its place", func(t *testing.T) {
+		a, b := pair(t)
+		want := make([]byte, 16<<20)
+		rand.Read(want)
+		var parts [][]byte
+		for rest := want[300<<10:]; len(rest) > 0; { // smaller than one call takes, and larger
+			n := min(len(rest), (len(parts)%5)*100<<10)
+			parts = append(parts, rest[:n])
+			rest = rest[n:]
+		}
+		got := make(chan []byte, 1)
+		go func() {
+			p := make([]byte, len(want))
+			io.ReadFull(b, p)
+			b.Write([]byte("."))
+			got <- p
+		}()
+		if n, err := a.(*Conn).Ask(want[:300<<10], parts...); n != len(want) || err != nil {
+			t.Fatalf("asked %d, %v", n, err)
+		}
+		if !bytes.Equal(<-got, want) {
+			t.Error("other bytes came")
+		}
+	})
+	t.Run("loses no wake-up", func(t *testing.T) {
+		var wg sync.WaitGroup
+		for range 32 {
+			a, b := pair(t)
+			a.SetDeadline(time.Now().Add(time.Minute))
+			wg.Go(func() {
+				p := make([]byte, 64)
+				for {
+					n, err := b.Read(p)
+					if err != nil {
+						return
+					}
+					b.Write(p[:n/2]) // so that the rest wakes the reader once more, maybe too late
+					b.Write(p[n/2 : n])
+				}
+			})
+			wg.Go(func() {
+				defer a.Close()
+				p := make([]byte, 64)
+				for range 500 {
+					if n, err := a.(*Conn).Ask(p); n != len(p) || err != nil {
+						t.Errorf("asked %d, %v", n, err)
+						return
+					}
+					if _, err := io.ReadFull(a, p); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
 // TestOthers: what is no TCP connection stays as it is.
 func TestOthers(t *testing.T) {
 	a, _ := net.Pipe()

@@ -17,3 +17,8 @@
 //
 // See docs/decisions/0016-raw-calls.md.
 package rawio
+
+import "errors"
+
+// ErrStale means that a connection has ended, or brings bytes nobody asked for.
+var ErrStale = errors.New("the connection has ended, or says something unasked")

@@ -13,8 +13,8 @@ import (
 	"headgate/internal/rawio"
 )
 
-// inlineMax is the largest message that is copied together to go out in one
-// write; a larger one goes out in one writev.
+// inlineMax is the largest message for which room is made to go out in one write;
+// a larger one goes out in one writev.
 const inlineMax = 64 << 10
 
 var longAgo = time.Unix(1, 0)
@@ -27,6 +27,7 @@ type conn struct {
 	tcp       net.Conn
 	secure    *tls.Conn // nil on a plain connection
 	raw       syscall.RawConn
+	asker     asker // nil where none is known
 	look      look
 	index     int   // in pool.conns
 	idleSince int64 // by the watch's clock
@@ -35,6 +36,11 @@ type conn struct {
 	ctx      context.Context
 	deadline time.Time
 	verdict  error // why the watch ended the exchange
+}
+
+// asker looks, writes and waits in one go; it is rawio's.
+type asker interface {
+	Ask(p []byte, more ...[]byte) (int, error)
 }
 
 // dial makes the connection for which the caller holds a place in h.
@@ -69,7 +75,9 @@ func (c *conn) connect(ctx context.Context, r *Request) error {
 		}
 	}
 	c.look.prepare()
-	if r.Target.secure {
+	if !r.Target.secure {
+		c.asker, _ = tcp.(asker)
+	} else {
 		config := c.pool.opts.TLS.Clone()
 		config.ServerName = r.Target.host
 		c.secure = tls.Client(tcp, config)
@@ -107,23 +115,25 @@ func (c *conn) intact() bool {
 	return c.verdict == nil && c.secure == nil
 }
 
-// send writes the request, if possible with one system call.
-func (c *conn) send(r *Request, head, body int) (int, error) {
-	rc := &c.pool.rc
-	size := head
-	if head+body <= inlineMax {
-		size += body
+// ask writes a message to a connection that was idle. It returns rawio.ErrStale,
+// with nothing written, when that has ended or has bytes to read, which would be
+// the answer to nothing.
+func (c *conn) ask(msg []byte, rest [][]byte) (int, error) {
+	switch {
+	case c.asker != nil:
+		return c.asker.Ask(msg, rest...)
+	case c.raw != nil && c.look.readable(c.raw):
+		return 0, rawio.ErrStale
 	}
-	buf := rc.buffer(size)
-	defer rc.free(buf)
-	b := r.appendHead(buf.b[:0], body)
-	if size > head || body == 0 {
-		for _, part := range r.Body {
-			b = append(b, part...)
-		}
-		return c.io.Write(b)
+	return c.write(msg, rest)
+}
+
+// write writes a message, if possible with one system call.
+func (c *conn) write(msg []byte, rest [][]byte) (int, error) {
+	if len(rest) == 0 {
+		return c.io.Write(msg)
 	}
-	parts := append(net.Buffers{b}, r.Body...)
+	parts := append(net.Buffers{msg}, rest...)
 	n, err := parts.WriteTo(c.io)
 	return int(n), err
 }
@@ -194,7 +204,7 @@ func (c *conn) finish(reuse bool) {
 }
 
 // clean reports that TLS holds no bytes past the answer. On a plain connection
-// such bytes are still in the kernel, where alive sees them.
+// such bytes are still in the kernel, where the next send sees them.
 func (c *conn) clean() bool {
 	if c.secure == nil {
 		return true
@@ -206,10 +216,6 @@ func (c *conn) clean() bool {
 	var timeout net.Error
 	return n == 0 && errors.As(err, &timeout) && timeout.Timeout()
 }
-
-// alive reports that an idle connection has neither ended nor bytes to read,
-// which would be the answer to nothing.
-func (c *conn) alive() bool { return c.raw == nil || !c.look.readable(c.raw) }
 
 func withDeadline(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
 	if deadline.IsZero() {

@@ -15,7 +15,7 @@
 // never unpacked. Errors say whether anything was sent: ErrDial means nothing.
 //
 // One goroutine per Pool watches deadlines, contexts and idle connections, so
-// that an exchange costs one write, one read and no timer, and allocates
+// that an exchange costs one look, one write, one read and no timer, and allocates
 // nothing in the steady state.
 //
 // It leaves to others: JSON, sessions, retries, credentials, and the decision

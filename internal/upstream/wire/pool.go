@@ -6,8 +6,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"headgate/internal/rawio"
 )
 
 // Options bounds a Pool. The zero value is good.
@@ -50,7 +51,6 @@ type host struct {
 	open    int          // connections, and dials under way; never above MaxConns
 	idle    []*conn      // the one used last is at the end
 	waiters []chan *conn // first come, first served; each takes one value: a connection, or nil for leave to dial
-	hint    atomic.Int32 // the class of buffer the last answer needed
 }
 
 // NewPool returns a pool that connects with dial.
@@ -99,90 +99,119 @@ func (p *Pool) Do(ctx context.Context, r *Request) (*Response, error) {
 	if r.Target.inside != nil {
 		return p.enter(ctx, r)
 	}
-	c, reused, err := p.acquire(ctx, r)
-	if err != nil {
-		return nil, err
+	hint := &r.Target.hint
+	size := head
+	if head+body <= inlineMax {
+		size += body
 	}
-	c.begin(ctx, r.Deadline)
-	n, err := c.send(r, head, body)
-	if err != nil && n == 0 && reused && c.intact() {
-		// Not a byte was taken, so the request may go out on another connection.
-		if c, err = p.replace(ctx, r, c); err != nil {
-			return nil, err
-		}
-		c.begin(ctx, r.Deadline)
-		n, err = c.send(r, head, body)
-	}
-	if err != nil {
-		return p.early(c, n, err)
-	}
-	hint := &c.host.hint
-	resp := p.rc.response(c, classes[hint.Load()])
+	resp := p.rc.response(nil, max(size, classes[hint.Load()]))
 	resp.hint = hint
-	if err := resp.readHead(); err != nil {
+	if err := p.exchange(ctx, r, resp, body); err != nil {
 		resp.Release()
 		return nil, err
 	}
 	return resp, nil
 }
 
-// early handles a request that could not be written whole. A server may refuse
-// a large body before it has read it; then its answer counts.
-func (p *Pool) early(c *conn, sent int, err error) (*Response, error) {
-	if sent == 0 && c.secure == nil {
-		err = ErrDial.Because(c.cause(err))
-		c.finish(false)
-		return nil, err
+// exchange sends the request and reads the head of the answer, both in the
+// response's buffer: a request is gone when its answer comes.
+func (p *Pool) exchange(ctx context.Context, r *Request, resp *Response, body int) error {
+	msg := r.appendHead(resp.buf.b[:0], body)
+	rest := r.Body
+	if len(msg)+body <= len(resp.buf.b) {
+		for _, part := range rest {
+			msg = append(msg, part...)
+		}
+		rest = nil
 	}
-	err = c.fault(err)
-	resp := p.rc.response(c, classes[0])
-	resp.spoiled = true
-	if resp.readHead() == nil && resp.Status >= 400 {
-		return resp, nil
+	c, n, err := p.send(ctx, r, msg, rest)
+	if c == nil {
+		return err
 	}
-	resp.Release()
-	return nil, err
+	resp.src = c
+	if err != nil {
+		return resp.early(c, n, err)
+	}
+	return resp.readHead()
 }
 
-// acquire returns a connection that is alive as far as can be told without
-// sending; reused says that it has been used before.
-func (p *Pool) acquire(ctx context.Context, r *Request) (c *conn, reused bool, err error) {
+// send writes a message on an idle connection that still lives, or on a fresh
+// one. There is no connection when none was to be had.
+func (p *Pool) send(ctx context.Context, r *Request, msg []byte, rest [][]byte) (c *conn, n int, err error) {
 	for {
-		p.mu.Lock()
-		if p.closed {
-			p.mu.Unlock()
-			return nil, false, ErrDial.Because(errPoolClosed)
+		var reused bool
+		if c, reused, err = p.acquire(ctx, r); err != nil {
+			return nil, 0, err
 		}
-		h := p.hosts[r.Target.key]
-		if h == nil {
-			h = &host{key: r.Target.key}
-			p.hosts[h.key] = h
+		c.begin(ctx, r.Deadline)
+		if !reused {
+			n, err = c.write(msg, rest)
+			return c, n, err
 		}
-		if n := len(h.idle); n > 0 {
-			c = h.idle[n-1]
-			h.idle[n-1] = nil
-			h.idle = h.idle[:n-1]
-			p.idle--
-			p.mu.Unlock()
-		} else if h.open < p.opts.MaxConns {
-			h.open++
-			p.mu.Unlock()
-			c, err = p.dial(ctx, r, h)
-			return c, false, err
-		} else {
-			if c, err = p.wait(ctx, r, h); err != nil { // unlocks
-				return nil, false, err
+		n, err = c.ask(msg, rest)
+		if err == rawio.ErrStale {
+			c.finish(false)
+			continue
+		}
+		if err != nil && n == 0 && c.intact() {
+			// Not a byte was taken, so the request may go out on another connection.
+			if c, err = p.replace(ctx, r, c); err != nil {
+				return nil, 0, err
 			}
-			if c == nil {
-				c, err = p.dial(ctx, r, h)
-				return c, false, err
-			}
+			c.begin(ctx, r.Deadline)
+			n, err = c.write(msg, rest)
 		}
-		if c.alive() {
-			return c, true, nil
-		}
-		p.discard(c)
+		return c, n, err
 	}
+}
+
+// early handles a request that could not be written whole. A server may refuse
+// a large body before it has read it; then its answer counts.
+func (r *Response) early(c *conn, sent int, err error) error {
+	if sent == 0 && c.secure == nil {
+		return r.fail(ErrDial.Because(c.cause(err)))
+	}
+	err = c.fault(err)
+	r.spoiled = true
+	if r.readHead() == nil && r.Status >= 400 {
+		return nil
+	}
+	return err
+}
+
+// acquire returns a connection; reused says that it has been used before, and
+// may have ended since.
+func (p *Pool) acquire(ctx context.Context, r *Request) (c *conn, reused bool, err error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, false, ErrDial.Because(errPoolClosed)
+	}
+	h := p.hosts[r.Target.key]
+	if h == nil {
+		h = &host{key: r.Target.key}
+		p.hosts[h.key] = h
+	}
+	switch n := len(h.idle); {
+	case n > 0:
+		c = h.idle[n-1]
+		h.idle[n-1] = nil
+		h.idle = h.idle[:n-1]
+		p.idle--
+		p.mu.Unlock()
+	case h.open < p.opts.MaxConns:
+		h.open++
+		p.mu.Unlock()
+	default:
+		if c, err = p.wait(ctx, r, h); err != nil { // unlocks
+			return nil, false, err
+		}
+	}
+	if c != nil {
+		return c, true, nil
+	}
+	c, err = p.dial(ctx, r, h)
+	return c, false, err
 }
 
 // wait queues for a connection or, with a nil result, for leave to dial. It is

@@ -35,7 +35,7 @@ type Target struct {
 	static []Field
 	tail   []byte // of every head: what follows the method
 	inside http.Handler
-	hint   atomic.Int32 // inside: the class of buffer the last answer needed
+	hint   atomic.Int32 // the class of buffer the last answer needed
 }
 
 // Request is one HTTP request. It is only read, and not kept after Do returns.
