@@ -31,8 +31,11 @@ var clock struct {
 
 // NewRaw returns a fresh UUIDv7. Ids made by one process are strictly
 // increasing: rand_a is a counter (RFC 9562 section 6.2, method 1).
-func NewRaw() Raw {
-	now := uint64(time.Now().UnixMilli()) << 12
+func NewRaw() Raw { return At(time.Now()) }
+
+// At is NewRaw for callers that have just looked at the clock.
+func At(moment time.Time) Raw {
+	now := uint64(moment.UnixMilli()) << 12
 	clock.Lock()
 	if now <= clock.last {
 		now = clock.last + 1
@@ -53,21 +56,13 @@ func New(prefix string) string { return NewRaw().Text(prefix) }
 
 // Text returns the prefixed form of r.
 func (r Raw) Text(prefix string) string {
-	b := make([]byte, 0, len(prefix)+27)
-	b = append(b, prefix...)
-	b = append(b, '_')
+	b := make([]byte, len(prefix)+27)
+	n := copy(b, prefix)
+	b[n] = '_'
 	hi, lo := binary.BigEndian.Uint64(r[:8]), binary.BigEndian.Uint64(r[8:])
-	for shift := 125; shift >= 0; shift -= 5 {
-		var v uint64
-		switch {
-		case shift >= 64:
-			v = hi >> (shift - 64)
-		case shift > 59:
-			v = hi<<(64-shift) | lo>>shift
-		default:
-			v = lo >> shift
-		}
-		b = append(b, alphabet[v&31])
+	for i := len(b) - 1; i > n; i-- {
+		b[i] = alphabet[lo&31]
+		hi, lo = hi>>5, hi<<59|lo>>5
 	}
 	return string(b)
 }
@@ -97,10 +92,11 @@ func ParseRaw(prefix, text string) (r Raw, ok bool) {
 		}
 		return Raw(b), true
 	}
-	body, found := strings.CutPrefix(text, prefix+"_")
-	if !found || len(body) != 26 || body[0] > '7' {
+	body, found := strings.CutPrefix(text, prefix)
+	if !found || len(body) != 27 || body[0] != '_' || body[1] > '7' {
 		return r, false
 	}
+	body = body[1:]
 	var hi, lo uint64
 	for i := range 26 {
 		v := decoded[body[i]]

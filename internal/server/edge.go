@@ -90,7 +90,7 @@ func (x *exchange) setHeaders(own bool) {
 // ServeHTTP is the public listener's handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	x := &exchange{ResponseWriter: w, id: [1]string{id.New("req")}}
+	x := &exchange{ResponseWriter: w, id: [1]string{id.At(start).Text("req")}}
 	x.carrier.Context = r.Context()
 	info := &x.carrier.Info
 	info.ID, info.Draining = x.id[0], s.draining
