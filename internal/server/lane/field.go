@@ -13,6 +13,9 @@ import (
 func appendValue(b []byte, v string) []byte {
 	from := len(b)
 	b = append(b, textproto.TrimString(v)...)
+	if strings.IndexByte(v, '\n') < 0 && strings.IndexByte(v, '\r') < 0 {
+		return b
+	}
 	for i := from; i < len(b); i++ {
 		if b[i] == '\r' || b[i] == '\n' {
 			b[i] = ' '
