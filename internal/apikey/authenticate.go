@@ -17,15 +17,21 @@ const (
 )
 
 // Authenticate returns who a key stands for. It is on the way of every call:
-// junk is refused by its form, a known key is answered from memory, and only a
+// a known key is answered from memory, junk is refused by its form, and only a
 // well-formed unknown one reads the store, after its address has paid for it.
 func (s *Service) Authenticate(ctx context.Context, value string, addr netip.Addr) (*access.Principal, error) {
-	kind, ok := Parse(value)
-	if !ok {
+	if len(value) > longestInput {
 		return nil, ErrInvalid
 	}
 	sum, _ := s.keys.Hash(value)
 	e := s.cache.get(sum)
+	kind, ok := access.Anonymous, e != nil
+	if !ok {
+		kind, ok = Parse(value)
+	}
+	if !ok {
+		return nil, ErrInvalid
+	}
 	// A load that this call merely joined may have read before the last change.
 	for range loadAttempts {
 		if e != nil && !e.stale.Load() {
