@@ -34,8 +34,8 @@ func (x *exchange) target() (*catalog.Server, string, error) {
 // merged finds the server in a merged name. Most names say it themselves;
 // those that had to be shortened are found in the list.
 func (x *exchange) merged(name string) (*catalog.Server, string, error) {
-	if slug, rest, ok := strings.Cut(name, "_"); ok {
-		if s, ok := x.ep.workspace.Server(slug); ok && s.Slug == slug && mcp.MergedName(slug, rest) == name {
+	if slug, rest, ok := mcp.SplitMerged(name); ok {
+		if s, ok := x.ep.workspace.Server(slug); ok && s.Slug == slug {
 			return s, rest, nil
 		}
 	}

@@ -262,13 +262,24 @@ func (s *scanner) noteID(v Span) flaw {
 		if s.marks&nul != 0 {
 			return flawNUL
 		}
-	default:
+	case !counts(raw):
 		if n, err := strconv.ParseInt(string(raw), 10, 64); err != nil || (n == 0 && c == '-') {
 			return flawID
 		}
 	}
 	s.e.ID = v
 	return sound
+}
+
+// counts reports whether a value is a whole number as most ids are: digits, and
+// not too many.
+func counts(raw []byte) bool {
+	for _, c := range raw {
+		if c-'0' >= 10 {
+			return false
+		}
+	}
+	return len(raw) <= 18
 }
 
 // noteText decodes the strings that the envelope shows decoded.

@@ -19,14 +19,26 @@ const nameHash = 10
 // that looks as if it did: two different names never become the same.
 func MergedName(server, name string) string {
 	merged := server + "_" + name
-	if server != "" && name != "" && len(merged) <= MaxName && !strings.Contains(server, "_") &&
-		clean(merged) && !looksHashed(merged) {
+	if unchanged(merged, server, name) {
 		return merged
 	}
 	sum := sha256.Sum256([]byte(server + "\x00" + name))
 	hash := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:nameHash-1]
 	kept := merged[:min(len(merged), MaxName-1-nameHash)]
 	return strings.Map(nameRune, strings.ToValidUTF8(kept, "")) + "_" + string('2'+sum[31]%6) + hash
+}
+
+// SplitMerged takes a merged name apart. It is not ok when the name had to be
+// changed: then it does not say what it was made of.
+func SplitMerged(merged string) (server, name string, ok bool) {
+	server, name, _ = strings.Cut(merged, "_")
+	return server, name, unchanged(merged, server, name)
+}
+
+// unchanged reports whether <server>_<name> is a merged name as it is.
+func unchanged(merged, server, name string) bool {
+	return server != "" && name != "" && len(merged) <= MaxName && !strings.Contains(server, "_") &&
+		clean(merged) && !looksHashed(merged)
 }
 
 func clean(name string) bool {

@@ -45,6 +45,17 @@ func TestMergedName(t *testing.T) {
 			}
 		})
 	})
+	t.Run("says what it was made of, unless it had to be changed", func(t *testing.T) {
+		part := rapid.OneOf(rapid.StringMatching(`[ab_é/]{0,4}`), rapid.StringMatching(`a{10,70}`), rapid.StringMatching(`a?_?[2-7][a-z]{9}`))
+		rapid.Check(t, func(t *rapid.T) {
+			server, name := part.Draw(t, "server"), part.Draw(t, "name")
+			merged := mcp.MergedName(server, name)
+			s, n, ok := mcp.SplitMerged(merged)
+			if ok != (merged == server+"_"+name) || ok && (s != server || n != name) {
+				t.Fatalf("%q, of %q and %q, is taken for %q and %q: %v", merged, server, name, s, n, ok)
+			}
+		})
+	})
 	t.Run("is never the same when an underscore moves", func(t *testing.T) {
 		if mcp.MergedName("a_b", "c") == mcp.MergedName("a", "b_c") {
 			t.Fatal("the same")
