@@ -274,9 +274,9 @@ func below(all []Workspace, of string) []Workspace {
 // find returns the workspace of that slug or id.
 func find(all []Workspace, ref string) (Workspace, bool) {
 	canonical, isID := id.Parse("ws", ref)
-	for _, w := range all {
-		if w.Slug == ref || isID && w.ID == canonical {
-			return w, true
+	for i := range all {
+		if w := &all[i]; w.Slug == ref || isID && w.ID == canonical {
+			return *w, true
 		}
 	}
 	return Workspace{}, false
