@@ -30,7 +30,7 @@ func (g *Gateway) call(x *exchange) {
 			return
 		}
 	}
-	r := call.Request{Door: "gateway", CallID: x.callID(), UserAgent: x.r.UserAgent()}
+	r := call.Request{Door: "gateway", CallID: x.callID(), UserAgent: x.header("User-Agent")}
 	if a := request.ClientAddr(x.r.Context()); a.IsValid() {
 		r.IP = a.String()
 	}
@@ -159,7 +159,8 @@ func (x *exchange) outbound(server *catalog.Server, name string) upstream.Reques
 		Progress: !x.e.ProgressToken.Empty()}
 	span, _ := x.named()
 	if !span.Empty() && !mcp.Equal(x.body, span, name) {
-		x.sent = mcp.Splice(x.sent[:0], x.body, mcp.Edit{Span: span, With: mcp.AppendString(nil, name)})
+		x.out = mcp.AppendString(x.out[:0], name) // no answer is made before
+		x.sent = mcp.Splice(x.sent[:0], x.body, mcp.Edit{Span: span, With: x.out})
 		out.Body = x.sent
 	}
 	if x.s != nil {

@@ -73,7 +73,7 @@ func spare(b []byte) []byte {
 // read reads the whole body, at most maxBody. Nothing is unpacked: a body that
 // says it is packed would be one text to us and another to who believes it.
 func (x *exchange) read() error {
-	ct := x.r.Header.Get("Content-Type")
+	ct := x.header("Content-Type")
 	if ct != "application/json" {
 		if t, _, err := mime.ParseMediaType(ct); err != nil || t != "application/json" {
 			return errMedia

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -41,6 +42,7 @@ type web struct {
 	open  bool       // the stream has begun
 	last  time.Time  // something was sent
 	timer *time.Timer
+	armed bool // the timer runs, maybe since a message that has been answered
 	buf   []byte
 }
 
@@ -61,23 +63,24 @@ func (o *web) streams() bool {
 func (o *web) wait() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.streams() {
-		return
-	}
 	o.busy, o.last = true, time.Now()
-	if o.timer == nil {
+	switch {
+	case o.armed: // and looks how long the quiet has lasted: few calls are worth setting it
+	case o.timer == nil:
 		o.timer = time.AfterFunc(o.g.KeepAlive, o.beat)
-	} else {
+	default:
 		o.timer.Reset(o.g.KeepAlive)
 	}
+	o.armed = true
 }
 
 // beat sends a comment when nothing else was said for a while.
 func (o *web) beat() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.busy {
-		return // a late one, of a message that has been answered
+	if !o.busy || !o.streams() {
+		o.armed = false
+		return
 	}
 	if quiet := time.Since(o.last); quiet < o.g.KeepAlive {
 		o.timer.Reset(o.g.KeepAlive - quiet)
@@ -92,10 +95,7 @@ func (o *web) beat() {
 func (o *web) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.busy {
-		o.busy = false
-		o.timer.Stop()
-	}
+	o.busy = false
 	if o.tape != nil {
 		o.tape.leave(o.w)
 	}
@@ -218,11 +218,17 @@ func appendEvent(dst, message []byte) []byte {
 	return append(append(dst, message...), "\n\n"...)
 }
 
+// counted is how much the servers in front of us hold back and count
+// themselves, when it is written at once.
+const counted = 2048
+
 // writeJSON sends a whole answer.
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	h["Content-Type"] = jsonType
-	h["Content-Length"] = length(len(body))
+	if len(body) > counted {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that has gone is the transport's business
 }

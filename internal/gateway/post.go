@@ -39,13 +39,13 @@ func (g *Gateway) post(x *exchange) {
 // the id.
 func (x *exchange) misread(err error) {
 	x.e = mcp.Envelope{ID: x.e.ID}
-	x.era = mcp.EraOf(x.r.Header.Get(mcp.HeaderProtocolVersion), &x.e)
+	x.era = mcp.EraOf(x.header(canonicalVersion), &x.e)
 	x.fail(err)
 }
 
 // place finds the message's era and revision, and a legacy client's session.
 func (x *exchange) place() error {
-	header := x.r.Header.Get(mcp.HeaderProtocolVersion)
+	header := x.header(canonicalVersion)
 	x.era = mcp.EraOf(header, &x.e)
 	if x.era == mcp.Modern || x.e.Method == mcp.MethodInitialize && !x.e.ProtocolVersionSpan.Empty() {
 		x.era = mcp.Modern // an initialize that has what modern messages have is one they do not have
@@ -60,7 +60,7 @@ func (x *exchange) place() error {
 			return errVersion.With("requested", header)
 		}
 	}
-	sid := x.r.Header.Get(mcp.HeaderSessionID)
+	sid := x.header(mcp.HeaderSessionID)
 	if sid == "" {
 		return errNoHeader
 	}
@@ -88,7 +88,7 @@ func (x *exchange) placeModern(header string) error {
 		return mcp.ErrBadHeader.Saying("The header %s must say what params._meta says.", mcp.HeaderProtocolVersion)
 	case !ok || rev.Era() != mcp.Modern:
 		return errVersion.With("requested", x.e.ProtocolVersion)
-	case x.r.Header.Get(mcp.HeaderMethod) != x.e.Method:
+	case x.header(canonicalMethod) != x.e.Method:
 		return mcp.ErrBadHeader.Saying("The header %s must name the method of the message.", mcp.HeaderMethod)
 	case x.e.Kind == mcp.Request && x.e.ClientCapabilities.Empty():
 		return mcp.ErrBadParams.Saying("params._meta must hold %s.", mcp.MetaClientCapabilities)
@@ -109,13 +109,22 @@ const (
 	canonicalVersion = "Mcp-Protocol-Version"
 )
 
+// header returns what a header says first. Its name is as net/http keeps it:
+// nobody has to make it so for each message.
+func (x *exchange) header(name string) string {
+	if values := x.r.Header[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
 // checkName compares Mcp-Name with what the body calls.
 func (x *exchange) checkName() error {
 	span, ok := x.named()
 	if !ok {
 		return nil
 	}
-	header := x.r.Header.Get(mcp.HeaderName)
+	header := x.header(canonicalName)
 	if span.Empty() || header == "" || !mcp.MatchName(header, x.body, span) {
 		return mcp.ErrBadHeader.Saying("The header %s must name what the message names.", mcp.HeaderName)
 	}

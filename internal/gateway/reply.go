@@ -174,6 +174,3 @@ func unpaid(dst, id []byte, era mcp.Era, r *http.Request, f *fault.Error) []byte
 }
 
 var jsonType = []string{"application/json"}
-
-// length is the value of Content-Length.
-func length(n int) []string { return []string{strconv.Itoa(n)} }

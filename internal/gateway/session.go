@@ -37,6 +37,7 @@ type session struct {
 	asked    map[string]question           // requests of servers, by the id we gave them
 	serial   uint64
 	touched  map[string]*catalog.Server // servers with something of this session, by key
+	recent   *catalog.Server            // that was touched last
 	subs     map[string]*catalog.Server // resources subscribed to
 	level    string                     // of logging/setLevel
 	stream   *stream                    // where the client hears what belongs to no request
@@ -208,13 +209,14 @@ func (s *session) waiting(token []byte) (list []*catalog.Server) {
 func (s *session) touch(server *catalog.Server) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.touched[server.Key()] == server {
+	if s.recent == server || s.touched[server.Key()] == server {
+		s.recent = server
 		return nil
 	}
 	if s.touched == nil {
 		s.touched = map[string]*catalog.Server{}
 	}
-	s.touched[server.Key()] = server
+	s.touched[server.Key()], s.recent = server, server
 	if s.stream == nil {
 		return nil
 	}
