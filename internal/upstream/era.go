@@ -84,6 +84,14 @@ func (e *eras) recall(want mcp.Era, now time.Time) (*Facts, error) {
 	return nil, nil
 }
 
+// knows reports that the server speaks the era, as far as is known.
+func (p *peer) knows(era mcp.Era, now time.Time) bool {
+	if pin, ok := p.pinned(); ok {
+		return pin == era
+	}
+	return p.eras.state(era, now) == spoken
+}
+
 // speaks returns ErrEra when the server is known not to speak the era. A legacy
 // handshake finds that out by itself; a modern request would be work for a
 // server that does not know what it is asked, so it is preceded by a look.

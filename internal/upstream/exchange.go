@@ -60,18 +60,23 @@ type Sink interface {
 // Answer is the final message of an exchange, whole: a result or a JSON-RPC
 // error, its id checked.
 type Answer struct {
-	Body     []byte
-	Envelope mcp.Envelope
-	Status   int // HTTP status it came with
-	release  func()
+	Body []byte
+	*scanned
+	Status  int // HTTP status it came with
+	release func()
 }
+
+// scanned is a message's Envelope. An answer shares its exchange's: it is half
+// a kilobyte.
+type scanned struct{ Envelope mcp.Envelope }
 
 // NewAnswer returns an answer whose Release calls release (which may be nil).
 func NewAnswer(body []byte, e mcp.Envelope, status int, release func()) *Answer {
-	return &Answer{Body: body, Envelope: e, Status: status, release: release}
+	return &Answer{body, &scanned{e}, status, release}
 }
 
-// Release gives the body's buffer back; Body must not be used afterwards.
+// Release gives back what the answer is on loan from: neither Body nor Envelope
+// must be used afterwards. Releasing twice is releasing once.
 func (a *Answer) Release() {
 	if a != nil && a.release != nil {
 		a.release()

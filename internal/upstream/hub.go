@@ -177,18 +177,21 @@ func wait(ctx context.Context, wg *sync.WaitGroup) {
 // Exchange sends a request and returns the server's answer; see Exchanger. A
 // context that ends cancels the request at the server too.
 func (h *Hub) Exchange(ctx context.Context, r *Request, sink Sink) (*Answer, error) {
-	p, err := h.peer(ctx, r.Server, r.By)
+	start := h.opts.Now()
+	p, err := h.peerAt(ctx, r.Server, r.By, start)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.speaks(ctx, r.Revision.Era()); err != nil {
-		return nil, err
+	if era := r.Revision.Era(); !p.knows(era, start) {
+		if err := p.speaks(ctx, era); err != nil {
+			return nil, err
+		}
+		start = h.opts.Now() // finding out is no part of the exchange
 	}
-	start := h.opts.Now()
 	if err := p.origin.admit(start); err != nil {
 		return nil, err
 	}
-	x := h.begin(p, r, sink)
+	x := h.begin(p, r, sink, start)
 	answer, err := x.run(ctx)
 	p.origin.observe(start, h.opts.Now(), err)
 	return answer, err

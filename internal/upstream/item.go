@@ -52,11 +52,11 @@ func (x *exchange) mirror(f []wire.Field) []wire.Field {
 		return f
 	}
 	item, ok := l.Find(x.r.Name)
-	if !ok || len(item.Headers) == 0 || mcp.Scan(x.r.Body, &x.env, mcp.Limits{}) != nil {
+	if !ok || len(item.Headers) == 0 || mcp.Scan(x.r.Body, &x.Envelope, mcp.Limits{}) != nil {
 		return f
 	}
 	for _, h := range item.Headers {
-		v, ok := mcp.Find(x.r.Body, x.env.Arguments, h.Path...)
+		v, ok := mcp.Find(x.r.Body, x.Envelope.Arguments, h.Path...)
 		if !ok {
 			continue
 		}

@@ -290,7 +290,7 @@ func (p *peer) page(ctx context.Context, f *Facts, kind ListKind, cursor string,
 	} else {
 		r.Body = mcp.AppendRequest(nil, r.ID, r.Method, append(append([]byte{'{'}, bytes.TrimSuffix(members, []byte{','})...), '}'))
 	}
-	a, err := p.hub.begin(p, r, nil).run(ctx)
+	a, err := p.hub.begin(p, r, nil, p.hub.opts.Now()).run(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -205,7 +205,7 @@ func (s *stream) subscribe(ctx context.Context, session *session) {
 		r := *s.r
 		r.Method, r.ID, r.Timeout = method, []byte("1"), probeTime
 		r.Body = mcp.AppendRequest(nil, r.ID, method, append(mcp.AppendString([]byte(`{"uri":`), uri), '}'))
-		a, err := s.peer.hub.begin(s.peer, &r, nil).run(ctx)
+		a, err := s.peer.hub.begin(s.peer, &r, nil, s.peer.hub.opts.Now()).run(ctx)
 		a.Release()
 		return err
 	}

@@ -58,6 +58,10 @@ type peer struct {
 
 // peer finds or makes the peer of a server for a caller.
 func (h *Hub) peer(ctx context.Context, s *catalog.Server, by *access.Principal) (*peer, error) {
+	return h.peerAt(ctx, s, by, h.opts.Now())
+}
+
+func (h *Hub) peerAt(ctx context.Context, s *catalog.Server, by *access.Principal, now time.Time) (*peer, error) {
 	b, err := h.opts.Binder.Bind(ctx, s, by)
 	if err != nil {
 		return nil, err
@@ -77,9 +81,9 @@ func (h *Hub) peer(ctx context.Context, s *catalog.Server, by *access.Principal)
 	if p.server.Load() != s {
 		p.server.Store(s)
 	}
-	if now := h.opts.Now().Unix(); p.used.Load() != now {
-		p.used.Store(now)
-		o.used.Store(now)
+	if at := now.Unix(); p.used.Load() != at {
+		p.used.Store(at)
+		o.used.Store(at)
 	}
 	return p, nil
 }

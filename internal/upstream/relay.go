@@ -44,15 +44,15 @@ func (x *exchange) hand(ctx context.Context, relay Relay) (*Answer, error) {
 	if status >= 400 {
 		return x.refusal(status, body)
 	}
-	if err := mcp.ScanReply(body, &x.env, mcp.Limits{}); err != nil {
+	if err := mcp.ScanReply(body, &x.Envelope, mcp.Limits{}); err != nil {
 		return nil, ErrNonsense.Because(err)
 	}
-	return &Answer{Body: body, Envelope: x.env, Status: status, release: x.release}, nil
+	return x.answered(body, status), nil
 }
 
 // heed takes what comes before the answer.
 func (x *exchange) heed(message []byte) error {
-	if err := mcp.ScanReply(message, &x.env, mcp.Limits{}); err != nil {
+	if err := mcp.ScanReply(message, &x.Envelope, mcp.Limits{}); err != nil {
 		x.told = ErrNonsense.Because(err)
 	} else {
 		x.told = x.deliver(message)

@@ -19,17 +19,25 @@ const (
 // exchange is one request under way. It is recycled when its answer is released.
 type exchange struct {
 	hub     *Hub
+	scanned // the message read last; the answer's in the end
+	fields  []wire.Field
+	again   []byte // the answer after its id was put back
+	release func()
+	hear    func(message []byte) error
+	job
+}
+
+// job is what an exchange knows of its request.
+type job struct {
 	peer    *peer
 	r       *Request
 	sink    Sink
+	start   time.Time
 	session *session // legacy
 
-	http   wire.Request
-	fields []wire.Field
-	body   [1][]byte
-	resp   *wire.Response
-	env    mcp.Envelope
-	again  []byte // the answer after its id was put back
+	http wire.Request
+	body [1][]byte
+	resp *wire.Response
 
 	id        []byte // as sent
 	token     []byte // the caller's progress token, when another was sent; raw
@@ -39,8 +47,6 @@ type exchange struct {
 	patience  time.Duration
 	alarm     *time.Timer
 	told      error // what the sink said to a Relay
-	release   func()
-	hear      func(message []byte) error
 }
 
 func newExchange(h *Hub) *exchange {
@@ -49,9 +55,9 @@ func newExchange(h *Hub) *exchange {
 	return x
 }
 
-func (h *Hub) begin(p *peer, r *Request, sink Sink) *exchange {
+func (h *Hub) begin(p *peer, r *Request, sink Sink, start time.Time) *exchange {
 	x := h.scratch.Get().(*exchange)
-	x.peer, x.r, x.sink, x.id = p, r, sink, r.ID
+	x.peer, x.r, x.sink, x.start, x.id = p, r, sink, start, r.ID
 	return x
 }
 
@@ -59,10 +65,11 @@ func (h *Hub) begin(p *peer, r *Request, sink Sink) *exchange {
 func (x *exchange) recycle() {
 	x.drop()
 	clear(x.fields[:cap(x.fields)])
+	x.fields = x.fields[:0]
 	if cap(x.again) > 64<<10 {
 		x.again = nil
 	}
-	*x = exchange{hub: x.hub, fields: x.fields[:0], env: x.env, again: x.again[:0], release: x.release, hear: x.hear}
+	x.job = job{}
 	x.hub.scratch.Put(x)
 }
 
@@ -197,7 +204,7 @@ func (x *exchange) legacy(ctx context.Context) (*Answer, error) {
 // enter prepares the request for a session.
 func (x *exchange) enter(s *session) error {
 	x.session = s
-	s.enter(x.hub.opts.Now())
+	s.enter(x.start)
 	x.fields = append(x.fields[:0], s.fields...)
 	x.body[0] = x.r.Body
 	if _, direct := x.peer.target.Load().Inside().(Relay); direct || !s.shared {
@@ -209,14 +216,14 @@ func (x *exchange) enter(s *session) error {
 // disguise gives the request an id and a progress token of its own, for a
 // session that several callers use: a server refuses an id twice.
 func (x *exchange) disguise() error {
-	if err := mcp.Scan(x.r.Body, &x.env, mcp.Limits{}); err != nil {
+	if err := mcp.Scan(x.r.Body, &x.Envelope, mcp.Limits{}); err != nil {
 		return err
 	}
 	n := x.peer.serial.Add(1)
 	edits := make([]mcp.Edit, 0, 2)
 	x.id = appendUint(nil, n)
-	edits = append(edits, mcp.Edit{Span: x.env.ID, With: x.id})
-	if t := x.env.ProgressToken; !t.Empty() {
+	edits = append(edits, mcp.Edit{Span: x.Envelope.ID, With: x.id})
+	if t := x.Envelope.ProgressToken; !t.Empty() {
 		x.token, x.ownToken = t.Of(x.r.Body), x.id
 		edits = append(edits, mcp.Edit{Span: t, With: x.ownToken})
 	}
@@ -266,14 +273,14 @@ func honest(err error) error {
 
 // whole takes a body that must be the answer.
 func (x *exchange) whole(body []byte) (*Answer, error) {
-	if err := mcp.ScanReply(body, &x.env, mcp.Limits{}); err != nil {
+	if err := mcp.ScanReply(body, &x.Envelope, mcp.Limits{}); err != nil {
 		answer, err := x.several(body, err)
 		if answer == nil && err == nil {
 			err = nonsense("no answer is in the batch")
 		}
 		return answer, err
 	}
-	if !x.env.Kind.IsReply() || !mcp.SameID(x.id, x.env.ID.Of(body)) {
+	if !x.Envelope.Kind.IsReply() || !mcp.SameID(x.id, x.Envelope.ID.Of(body)) {
 		return nil, nonsense("the answer has another request's id")
 	}
 	return x.answer(body, x.resp.Status)
@@ -282,14 +289,19 @@ func (x *exchange) whole(body []byte) (*Answer, error) {
 // answer completes the exchange with a scanned body.
 func (x *exchange) answer(body []byte, status int) (*Answer, error) {
 	if len(x.id) > 0 && !bytes.Equal(x.id, x.r.ID) {
-		x.again = mcp.Splice(x.again[:0], body, mcp.Edit{Span: x.env.ID, With: x.r.ID})
+		x.again = mcp.Splice(x.again[:0], body, mcp.Edit{Span: x.Envelope.ID, With: x.r.ID})
 		body = x.again
-		if err := mcp.ScanReply(body, &x.env, mcp.Limits{}); err != nil {
+		if err := mcp.ScanReply(body, &x.Envelope, mcp.Limits{}); err != nil {
 			return nil, ErrNonsense.Because(err)
 		}
 	}
 	if x.resp != nil {
 		x.resp.Close() // the connection is free for others; what was read stays
 	}
-	return &Answer{Body: body, Envelope: x.env, Status: status, release: x.release}, nil
+	return x.answered(body, status), nil
+}
+
+// answered returns the answer that was scanned last.
+func (x *exchange) answered(body []byte, status int) *Answer {
+	return &Answer{body, &x.scanned, status, x.release}
 }

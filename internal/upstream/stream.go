@@ -52,15 +52,15 @@ func (x *exchange) events() (*Answer, error) {
 		if len(e.Data) == 0 || len(e.Name) > 0 && string(e.Name) != "message" {
 			continue
 		}
-		if err := mcp.ScanReply(e.Data, &x.env, mcp.Limits{}); err != nil {
+		if err := mcp.ScanReply(e.Data, &x.Envelope, mcp.Limits{}); err != nil {
 			answer, err := x.several(e.Data, err)
 			if answer != nil || err != nil {
 				return answer, err
 			}
 			continue
 		}
-		if x.env.Kind.IsReply() {
-			if !mcp.SameID(x.id, x.env.ID.Of(e.Data)) {
+		if x.Envelope.Kind.IsReply() {
+			if !mcp.SameID(x.id, x.Envelope.ID.Of(e.Data)) {
 				return nil, nonsense("an event has another request's id")
 			}
 			return x.answer(e.Data, x.resp.Status)
@@ -84,14 +84,14 @@ func (x *exchange) several(batch []byte, flaw error) (*Answer, error) {
 	}
 	var answer []byte
 	for _, message := range messages {
-		switch err := mcp.ScanReply(message, &x.env, mcp.Limits{}); {
+		switch err := mcp.ScanReply(message, &x.Envelope, mcp.Limits{}); {
 		case err != nil:
 			return nil, ErrNonsense.Because(err)
-		case !x.env.Kind.IsReply():
+		case !x.Envelope.Kind.IsReply():
 			if err := x.deliver(message); err != nil {
 				return nil, err
 			}
-		case answer != nil || !mcp.SameID(x.id, x.env.ID.Of(message)):
+		case answer != nil || !mcp.SameID(x.id, x.Envelope.ID.Of(message)):
 			return nil, nonsense("a batch has another request's answer")
 		default:
 			answer = message
@@ -100,7 +100,7 @@ func (x *exchange) several(batch []byte, flaw error) (*Answer, error) {
 	if answer == nil {
 		return nil, nil
 	}
-	if err := mcp.ScanReply(answer, &x.env, mcp.Limits{}); err != nil {
+	if err := mcp.ScanReply(answer, &x.Envelope, mcp.Limits{}); err != nil {
 		return nil, ErrNonsense.Because(err)
 	}
 	return x.answer(answer, x.resp.Status)
@@ -124,27 +124,27 @@ func (s *session) split(batch []byte, flaw error) ([][]byte, error) {
 
 // deliver hands a notification or a server's request to the caller.
 func (x *exchange) deliver(message []byte) error {
-	x.peer.notice(&x.env)
-	if x.env.Kind == mcp.Request {
+	x.peer.notice(&x.Envelope)
+	if x.Envelope.Kind == mcp.Request {
 		x.progressed(answerTime)
 	}
-	if x.env.Method == mcp.NotifyProgress {
+	if x.Envelope.Method == mcp.NotifyProgress {
 		x.progressed(x.patience)
-		if x.token != nil && mcp.SameID(x.ownToken, x.env.Progress.Of(message)) {
-			message = mcp.Splice(nil, message, mcp.Edit{Span: x.env.Progress, With: x.token})
-			if err := mcp.ScanReply(message, &x.env, mcp.Limits{}); err != nil {
+		if x.token != nil && mcp.SameID(x.ownToken, x.Envelope.Progress.Of(message)) {
+			message = mcp.Splice(nil, message, mcp.Edit{Span: x.Envelope.Progress, With: x.token})
+			if err := mcp.ScanReply(message, &x.Envelope, mcp.Limits{}); err != nil {
 				return ErrNonsense.Because(err)
 			}
 		}
 	}
 	if x.sink == nil {
-		if x.env.Kind == mcp.Request && x.session != nil {
-			x.peer.decline(x.session, message, &x.env)
+		if x.Envelope.Kind == mcp.Request && x.session != nil {
+			x.peer.decline(x.session, message, &x.Envelope)
 		}
 		return nil
 	}
 	x.delivered = true
-	return x.sink.Event(message, &x.env)
+	return x.sink.Event(message, &x.Envelope)
 }
 
 // resume opens a stream again behind its last event.
@@ -221,22 +221,22 @@ func (x *exchange) refused() (*Answer, error) {
 // refusal judges the body of an answer with a status of 400 or more.
 func (x *exchange) refusal(status int, body []byte) (*Answer, error) {
 	rejected := ErrRejected.With("status", status)
-	if mcp.ScanReply(body, &x.env, mcp.Limits{}) != nil || x.env.Kind != mcp.ErrorResponse {
+	if mcp.ScanReply(body, &x.Envelope, mcp.Limits{}) != nil || x.Envelope.Kind != mcp.ErrorResponse {
 		return nil, rejected
 	}
 	inSession := x.session != nil && x.session.id != ""
-	if inSession && (status == 404 || status == 400 && aboutSession(body, &x.env)) {
+	if inSession && (status == 404 || status == 400 && aboutSession(body, &x.Envelope)) {
 		return nil, errSessionLost
 	}
 	switch {
-	case x.env.ID.Empty():
+	case x.Envelope.ID.Empty():
 		// The server could not, or did not, say which request it refused. There is one.
-		x.again = mcp.AppendError(nil, x.r.ID, int(x.env.ErrorCode), textOf(body, x.env.ErrorMessage), x.env.ErrorData.Of(body))
-		if err := mcp.ScanReply(x.again, &x.env, mcp.Limits{}); err != nil {
+		x.again = mcp.AppendError(nil, x.r.ID, int(x.Envelope.ErrorCode), textOf(body, x.Envelope.ErrorMessage), x.Envelope.ErrorData.Of(body))
+		if err := mcp.ScanReply(x.again, &x.Envelope, mcp.Limits{}); err != nil {
 			return nil, rejected
 		}
-		return &Answer{Body: x.again, Envelope: x.env, Status: status, release: x.release}, nil
-	case !mcp.SameID(x.id, x.env.ID.Of(body)):
+		return x.answered(x.again, status), nil
+	case !mcp.SameID(x.id, x.Envelope.ID.Of(body)):
 		return nil, nonsense("a refusal has another request's id")
 	}
 	return x.answer(body, status)
