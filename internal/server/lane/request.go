@@ -15,14 +15,14 @@ type kept struct {
 	past    past
 	request http.Request
 	lines   []line
-	length  int // which of them says the body's
+	length  int      // which of them says the body's
+	values  []string // theirs, beside one another; handlers get parts of it and may change them
 }
 
 // line is a header line as the last request had it at this place.
 type line struct {
-	sent, key string // the name as sent, and as net/http writes it
-	values    []string
-	value     string // values may have been changed by a handler
+	key, value string // the name as net/http writes it
+	sent       string // the name as sent
 }
 
 func (k *kept) init(remote string) {
@@ -33,7 +33,7 @@ func (k *kept) init(remote string) {
 // forget lets go of the texts.
 func (k *kept) forget() {
 	clear(k.lines[:cap(k.lines)])
-	k.lines = k.lines[:0]
+	k.lines, k.values = k.lines[:0], nil
 	clear(k.request.Header)
 }
 
@@ -63,17 +63,36 @@ func (k *kept) take(b []byte, h *head) {
 // when it has others too, of the request before or of its handler, it is made
 // anew.
 func (k *kept) fill() {
+	if !k.intact() {
+		k.values = make([]string, len(k.lines))
+		for i := range k.lines {
+			k.values[i] = k.lines[i].value
+		}
+	}
 	h := k.request.Header
 	for range 2 {
 		for i := range k.lines {
-			l := &k.lines[i]
-			h[l.key] = l.fresh()
+			h[k.lines[i].key] = k.values[i : i+1 : i+1]
 		}
 		if len(h) == len(k.lines) {
 			return
 		}
 		clear(h)
 	}
+}
+
+// intact reports whether the values are still those of the lines. Where one is
+// not, all are made anew: a handler may have kept the others.
+func (k *kept) intact() bool {
+	if len(k.values) != len(k.lines) {
+		return false
+	}
+	for i := range k.lines {
+		if k.values[i] != k.lines[i].value {
+			return false
+		}
+	}
+	return true
 }
 
 // request makes the request of the head that was read.
@@ -108,22 +127,32 @@ type turn struct {
 
 func (l *line) set(name, value []byte) {
 	if l.sent != string(name) {
-		l.sent = string(name)
-		l.key = textproto.CanonicalMIMEHeaderKey(l.sent)
+		l.key = shared(textproto.CanonicalMIMEHeaderKey(string(name)))
+		if l.sent = l.key; l.key != string(name) {
+			l.sent = string(name)
+		}
 	}
 	l.say(value)
 }
 
 func (l *line) say(value []byte) {
 	if l.value != string(value) {
-		l.value, l.values = string(value), nil
+		l.value = string(value)
 	}
 }
 
-// fresh returns the values, made anew where a handler has changed them.
-func (l *line) fresh() []string {
-	if len(l.values) != 1 || l.values[0] != l.value {
-		l.values = []string{l.value}
+// shared returns the one text of a name for all connections, of names that
+// net/http does not share.
+func shared(key string) string {
+	switch key {
+	case "Mcp-Session-Id":
+		return "Mcp-Session-Id"
+	case "Mcp-Protocol-Version":
+		return "Mcp-Protocol-Version"
+	case "Mcp-Method":
+		return "Mcp-Method"
+	case "Mcp-Name":
+		return "Mcp-Name"
 	}
-	return l.values
+	return key
 }
