@@ -195,6 +195,26 @@ func TestFast(t *testing.T) {
 				}
 			}
 		})
+		t.Run("a refused row rolls back all also when nobody minds the error", func(t *testing.T) {
+			for _, bad := range []int{3, 15, 40} { // among rows of one statement, at its end, alone
+				err := s.Fast(ctx, func(f *db.Fast) error {
+					for i := range 41 {
+						value := any(int64(i))
+						if i == bad {
+							value = nil
+						}
+						_ = f.Insert(fastRow, fmt.Sprintf("row-%02d", i), value)
+					}
+					return nil
+				})
+				if !errors.Is(err, db.ErrRefused) {
+					t.Fatalf("got %v", err)
+				}
+				if n := counters(t, s); n != 1 {
+					t.Fatalf("%d rows", n)
+				}
+			}
+		})
 		t.Run("it and ordinary transactions take turns", func(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 8 {

@@ -31,6 +31,8 @@ type Fast struct {
 	begun bool
 	batch *pgx.Batch
 	wants []int64
+
+	failed error // of an Insert, which may be half done
 }
 
 // ErrGuard means that a guarded write of the fast lane met another number of
@@ -81,7 +83,7 @@ func (s *Store) Fast(ctx context.Context, fn func(f *Fast) error) error {
 func (f *Fast) Each(st *Stmt, row func(v []driver.Value) error, args ...any) error {
 	f.store.queries.Add(1)
 	if f.lite != nil {
-		if err := f.lite.flush(f.ctx); err != nil {
+		if err := f.writeRows(); err != nil {
 			return err
 		}
 		return f.lite.each(f.ctx, st, row, args)
@@ -135,10 +137,10 @@ func eachRow(rows pgx.Rows, row func(v []driver.Value) error) error {
 func (f *Fast) Queue(st *Stmt, want int64, args ...any) error {
 	f.store.queries.Add(1)
 	if f.lite != nil {
-		if err := f.lite.flush(f.ctx); err != nil {
+		if err := f.writeRows(); err != nil {
 			return err
 		}
-		return f.lite.expect(f.ctx, st, want, args)
+		return f.lite.expect(f.ctx, st, want, f.lite.list(args))
 	}
 	f.batch.Queue(st.text, args...)
 	f.wants = append(f.wants, want)
@@ -151,7 +153,10 @@ func (f *Fast) runSQLite(fn func(f *Fast) error) error {
 	}
 	err := fn(f)
 	if err == nil {
-		err = f.lite.flush(f.ctx)
+		err = f.failed
+	}
+	if err == nil {
+		err = f.writeRows()
 	}
 	if err == nil {
 		_, err = f.lite.exec(f.ctx, stmtCommit, nil)
@@ -222,7 +227,7 @@ type liteConn struct {
 	args  []driver.NamedValue
 
 	insert *Insert // whose rows wait
-	rows   []any
+	rows   []driver.NamedValue
 }
 
 func (c *liteConn) stmt(ctx context.Context, st *Stmt) (driver.Stmt, error) {
@@ -237,25 +242,40 @@ func (c *liteConn) stmt(ctx context.Context, st *Stmt) (driver.Stmt, error) {
 	return ds, nil
 }
 
-func (c *liteConn) named(args []any) []driver.NamedValue {
+// named is an argument as the driver takes it.
+func named(ordinal int, a any) driver.NamedValue {
+	if n, ok := a.(int); ok {
+		a = int64(n)
+	}
+	return driver.NamedValue{Ordinal: ordinal, Value: a}
+}
+
+// list makes a list of arguments, good until the next.
+func (c *liteConn) list(args []any) []driver.NamedValue {
 	c.args = c.args[:0]
 	for i, a := range args {
-		if n, ok := a.(int); ok {
-			a = int64(n)
-		}
-		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: a})
+		c.args = append(c.args, named(i+1, a))
 	}
 	return c.args
 }
 
-func (c *liteConn) exec(ctx context.Context, st *Stmt, args []any) (int64, error) {
+// expect is exec of a statement that must change want rows; -1: any number.
+func (c *liteConn) expect(ctx context.Context, st *Stmt, want int64, args []driver.NamedValue) error {
+	n, err := c.exec(ctx, st, args)
+	if err == nil && want >= 0 && n != want {
+		err = ErrGuard
+	}
+	return err
+}
+
+func (c *liteConn) exec(ctx context.Context, st *Stmt, args []driver.NamedValue) (int64, error) {
 	ds, err := c.stmt(ctx, st)
 	if err != nil {
 		return 0, err
 	}
 	// The statement runs to its end: an interrupt in the middle of a group
 	// would fail everybody in it, so the caller's deadline is not the driver's.
-	res, err := ds.(driver.StmtExecContext).ExecContext(context.Background(), c.named(args))
+	res, err := ds.(driver.StmtExecContext).ExecContext(context.Background(), args)
 	if err != nil {
 		return 0, translate(err)
 	}
@@ -267,7 +287,7 @@ func (c *liteConn) each(ctx context.Context, st *Stmt, row func([]driver.Value) 
 	if err != nil {
 		return err
 	}
-	rows, err := ds.(driver.StmtQueryContext).QueryContext(context.Background(), c.named(args))
+	rows, err := ds.(driver.StmtQueryContext).QueryContext(context.Background(), c.list(args))
 	if err != nil {
 		return translate(err)
 	}

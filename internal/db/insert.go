@@ -1,7 +1,7 @@
 package db
 
 import (
-	"context"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,9 +18,17 @@ type Insert struct {
 }
 
 // PrepareInsert declares an insert; packages keep it in a variable. into is the
-// statement up to VALUES, row one row's list of values: $1, $2 … in this order,
-// each once, among literals.
+// statement from INSERT INTO up to VALUES, row one row's list of values: $1, $2 …
+// in this order, each once, among literals.
 func PrepareInsert(into, row string) *Insert {
+	// To take back a statement that fails at its tenth row, SQLite would keep a
+	// copy of every page the statement writes to. Here the whole transaction
+	// fails with it, so that is not asked for.
+	target, ok := strings.CutPrefix(into, "INSERT INTO ")
+	if !ok {
+		panic("db: not an insert: " + into)
+	}
+	orFail := "INSERT OR FAIL INTO " + target
 	width := strings.Count(row, "$")
 	var all strings.Builder
 	for i := range together {
@@ -38,58 +46,61 @@ func PrepareInsert(into, row string) *Insert {
 		}
 		all.WriteString(rest)
 	}
-	return &Insert{one: Prepare(into + " VALUES " + row), many: Prepare(into + " VALUES " + all.String()), width: width}
+	return &Insert{one: Prepare(into + " VALUES " + row), many: Prepare(orFail + " VALUES " + all.String()), width: width}
 }
 
 // Insert adds a row, which is one more that must be written. What the engine
-// has against it may be told only by a later call, or at the transaction's end;
-// args must not change before that.
+// has against it may be told only by a later call, or at the transaction's end,
+// and fails the transaction whatever fn returns; args must not change before that.
 func (f *Fast) Insert(in *Insert, args ...any) error {
 	if f.lite == nil {
-		return f.Queue(in.one, 1, args...)
+		return f.Queue(in.one, 1, slices.Clone(args)...) // kept until the end; without the clone every caller's list would be on the heap, SQLite's too
 	}
 	f.store.queries.Add(1)
 	c := f.lite
 	if c.insert != in {
-		if err := c.flush(f.ctx); err != nil {
+		if err := f.writeRows(); err != nil {
 			return err
 		}
 		c.insert = in
 	}
-	c.rows = append(c.rows, args...)
+	for _, a := range args {
+		c.rows = append(c.rows, named(len(c.rows)+1, a))
+	}
 	if len(c.rows) < together*in.width {
 		return nil
 	}
-	err := c.expect(f.ctx, in.many, together, c.rows)
-	c.forget()
-	return err
+	return f.writeRows()
 }
 
-// flush writes the rows that wait.
-func (c *liteConn) flush(ctx context.Context) error {
+// writeRows writes the rows that wait: all in one statement when there are
+// enough, else one by one.
+func (f *Fast) writeRows() (err error) {
+	c := f.lite
 	if len(c.rows) == 0 {
 		return nil
 	}
-	defer c.forget()
-	for rows := c.rows; len(rows) > 0; rows = rows[c.insert.width:] {
-		if err := c.expect(ctx, c.insert.one, 1, rows[:c.insert.width]); err != nil {
-			return err
+	if in := c.insert; len(c.rows) == together*in.width {
+		err = c.expect(f.ctx, in.many, together, c.rows)
+	} else {
+		for row := range slices.Chunk(c.rows, in.width) {
+			for i := range row {
+				row[i].Ordinal = i + 1
+			}
+			if err = c.expect(f.ctx, in.one, 1, row); err != nil {
+				break
+			}
 		}
 	}
-	return nil
+	c.forget()
+	if err != nil {
+		f.failed = err
+	}
+	return err
 }
 
 // forget lets go of the rows that waited.
 func (c *liteConn) forget() {
 	clear(c.rows)
 	c.rows = c.rows[:0]
-}
-
-// expect is exec of a statement that must change want rows; -1: any number.
-func (c *liteConn) expect(ctx context.Context, st *Stmt, want int64, args []any) error {
-	n, err := c.exec(ctx, st, args)
-	if err == nil && want >= 0 && n != want {
-		err = ErrGuard
-	}
-	return err
 }
