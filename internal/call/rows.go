@@ -1,9 +1,11 @@
 package call
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,13 +18,13 @@ import (
 )
 
 const (
-	rowsEvery = 40 * time.Millisecond // how long rows may lag behind the journal
-	rowsSoon  = 2_000                 // waiting records that are made rows at once
-	rowsMost  = 50_000                // waiting records at which callers wait for the rows
+	rowsEvery = 100 * time.Millisecond // how long rows may lag behind the journal
+	rowsSoon  = 2_000                  // waiting records that are made rows at once
+	rowsMost  = 50_000                 // waiting records at which callers wait for the rows
 )
 
 // rows turns journalled records into rows, hundreds to a transaction. What
-// reads the tables waits for them (Catch), so nobody sees the lag.
+// reads the tables waits for them (catchUp), so nobody sees the lag.
 type rows struct {
 	c       *Committer
 	j       *journal.Journal
@@ -30,6 +32,7 @@ type rows struct {
 	kick    chan struct{}
 
 	applying sync.Mutex // one application at a time; taken before mu
+	spare    []Record   // empty; waiting's next array
 	mu       sync.Mutex
 	waiting  []Record
 	last     uint64 // the newest frame that was confirmed
@@ -153,11 +156,12 @@ func (r *rows) apply(ctx context.Context) error {
 	defer r.applying.Unlock()
 	r.mu.Lock()
 	list, last := r.waiting, r.last
-	r.waiting = nil
-	r.mu.Unlock()
 	if len(list) == 0 {
+		r.mu.Unlock()
 		return nil // whoever held the lock before has written it all
 	}
+	r.waiting, r.spare = r.spare, nil
+	r.mu.Unlock()
 	err := r.write(ctx, list, last)
 	if errors.Is(err, db.ErrGuard) || errors.Is(err, db.ErrDuplicate) || errors.Is(err, db.ErrRefused) || errors.Is(err, credit.ErrInsufficient) || errors.Is(err, credit.ErrNoAccount) {
 		err = r.oneByOne(ctx, list, last)
@@ -174,22 +178,35 @@ func (r *rows) apply(ctx context.Context) error {
 	r.mu.Lock()
 	r.done = max(r.done, last)
 	r.mu.Unlock()
+	if cap(list) <= 2*rowsSoon { // a burst's is let go
+		clear(list)
+		r.spare = list[:0]
+	}
 	return nil
 }
 
 func (r *rows) write(ctx context.Context, list []Record, mark uint64) error {
 	settlements := make([]*credit.Settlement, len(list))
+	lines := make([]*activity.Line, len(list))
 	var spent []budget.Spend
 	for i := range list {
 		settlements[i] = &list[i].Settlement
+		lines[i] = &list[i].Line
 		spent = spending(spent, &list[i], r.c.rows == nil)
 	}
+	// In the order of the table, so that rows of one page come one after the other.
+	slices.SortFunc(lines, func(a, b *activity.Line) int {
+		if c := strings.Compare(a.Organization, b.Organization); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.ID[:], b.ID[:])
+	})
 	return r.c.store.Fast(ctx, func(f *db.Fast) error {
 		if err := r.c.settle(f, settlements, spent); err != nil {
 			return err
 		}
-		for i := range list {
-			if err := activity.Append(f, &list[i].Line); err != nil {
+		for _, l := range lines {
+			if err := activity.Append(f, l); err != nil {
 				return err
 			}
 		}
