@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"headgate/internal/fault"
+	"headgate/internal/server/request"
 )
 
 // outlet is where the answer to a message goes.
@@ -63,7 +64,7 @@ func (o *web) streams() bool {
 func (o *web) wait() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.busy, o.last = true, time.Now()
+	o.busy, o.last = true, request.At(o.r.Context())
 	switch {
 	case o.armed: // and looks how long the quiet has lasted: few calls are worth setting it
 	case o.timer == nil:

@@ -102,9 +102,9 @@ func splitHost(hostport string) (host, port string) {
 }
 
 // host reports whether hostport is one of ours. An address is ours when the
-// connection came in on it: no name resolves to an address literal, so no page
-// can be rebound to it.
-func (a *allowlist) host(hostport string, conn net.Addr) bool {
+// request's connection came in on it: no name resolves to an address literal,
+// so no page can be rebound to it.
+func (a *allowlist) host(hostport string, r *http.Request) bool {
 	hostport = strings.ToLower(hostport)
 	if a.hosts[hostport] {
 		return true
@@ -125,12 +125,12 @@ func (a *allowlist) host(hostport string, conn net.Addr) bool {
 	if a.loopback && ip.IsLoopback() {
 		return true
 	}
-	tcp, ok := conn.(*net.TCPAddr)
+	tcp, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	return ok && tcp.AddrPort().Addr().Unmap() == ip.Unmap()
 }
 
 // origin reports whether the page that made the request, if one did, may.
-func (a *allowlist) origin(r *http.Request, secure bool, conn net.Addr) bool {
+func (a *allowlist) origin(r *http.Request, secure bool) bool {
 	values := r.Header["Origin"]
 	if len(values) == 0 {
 		return r.Header["Sec-Fetch-Site"] == nil || r.Header.Get("Sec-Fetch-Site") != "cross-site" || safe(r.Method)
@@ -146,7 +146,7 @@ func (a *allowlist) origin(r *http.Request, secure bool, conn net.Addr) bool {
 	if secure {
 		want = "https"
 	}
-	if !ok || scheme != want || !a.host(hostport, conn) {
+	if !ok || scheme != want || !a.host(hostport, r) {
 		return false
 	}
 	_, port := splitHost(hostport)

@@ -89,16 +89,16 @@ func (x *exchange) setHeaders(own bool) {
 
 // ServeHTTP is the public listener's handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	x := &exchange{ResponseWriter: w, id: [1]string{id.At(start).Text("req")}}
+	now := time.Now()
+	x := &exchange{ResponseWriter: w, id: [1]string{id.At(now).Text("req")}}
 	x.carrier.Context = r.Context()
 	info := &x.carrier.Info
-	info.ID, info.Draining = x.id[0], s.draining
+	info.ID, info.At, info.Draining = x.id[0], now, s.draining
 	s.origin(r, info)
 	r = r.WithContext(&x.carrier)
 	rt := s.find(r.URL.Path)
 	x.setHeaders(rt != nil && rt.OwnHeaders)
-	defer s.finish(x, r, rt, start)
+	defer s.finish(x, r, rt)
 	if err := s.judge(r, rt, info.Secure); err != nil {
 		refuse(x, r, rt, err)
 		return
@@ -112,12 +112,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // judge is what a request must pass before any door sees it.
 func (s *Server) judge(r *http.Request, rt *route, secure bool) error {
-	conn, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !s.allow.host(r.Host, conn) {
+	if !s.allow.host(r.Host, r) {
 		return ErrHost
 	}
 	if rt == nil || rt.OwnOrigin == nil || !rt.OwnOrigin(r) {
-		if !s.allow.origin(r, secure, conn) {
+		if !s.allow.origin(r, secure) {
 			return ErrOrigin
 		}
 	}
@@ -150,7 +149,7 @@ func refuse(w http.ResponseWriter, r *http.Request, rt *route, err error) {
 }
 
 // finish ends a request: a panic that no door caught, the counters, the event.
-func (s *Server) finish(x *exchange, r *http.Request, rt *route, start time.Time) {
+func (s *Server) finish(x *exchange, r *http.Request, rt *route) {
 	v := recover()
 	if v != nil && v != http.ErrAbortHandler { //nolint:errorlint // a sentinel, never wrapped
 		x.carrier.Info.Err, x.carrier.Info.Stack = fmt.Errorf("panic: %v", v), debug.Stack()
@@ -159,7 +158,7 @@ func (s *Server) finish(x *exchange, r *http.Request, rt *route, start time.Time
 			v = nil
 		}
 	}
-	took := time.Since(start)
+	took := time.Since(x.carrier.Info.At)
 	if rt != nil {
 		rt.seen.count(x.status, took)
 	}
@@ -172,11 +171,7 @@ func (s *Server) finish(x *exchange, r *http.Request, rt *route, start time.Time
 // origin finds out where the request came from, and takes away every header
 // that claims to know.
 func (s *Server) origin(r *http.Request, info *request.Info) {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err == nil {
-		info.Addr = peer.Addr().Unmap()
-	}
-	info.Secure = r.TLS != nil
+	info.Addr, info.Secure = peerOf(r), r.TLS != nil
 	if s.trusted(info.Addr) {
 		info.Addr = s.client(info.Addr, r.Header["X-Forwarded-For"])
 		info.Secure = info.Secure || single(r.Header["X-Forwarded-Proto"]) == "https"

@@ -234,6 +234,13 @@ func TestFastLane(t *testing.T) {
 			}
 		}
 	}
+	t.Run("both know who asks", func(t *testing.T) {
+		for _, s := range []*server.Server{slow, fast} {
+			if said := conversation(t, s.Addr().String(), good, 0); !strings.Contains(said, "from 127.0.0.1:") {
+				t.Error(said)
+			}
+		}
+	})
 	t.Run("the lane is in use", func(t *testing.T) {
 		var kind string
 		s, j, stop := running(t, server.Config{FastLane: []string{"/mcp"}}, server.Route{Prefix: "/mcp", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

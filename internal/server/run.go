@@ -64,7 +64,7 @@ func (s *Server) Run(ctx context.Context) error {
 	servers := []stopper{public}
 	listener := s.public
 	if s.cfg.TLS == nil && len(s.cfg.FastLane) > 0 && lane.Supported {
-		fast := lane.New(s.public, lane.Config{Handler: s, Paths: s.cfg.FastLane, Log: s.cfg.Log,
+		fast := lane.New(s.public, lane.Config{Handler: s, Paths: s.cfg.FastLane, Log: s.cfg.Log, ConnContext: connContext,
 			HeadTimeout: headTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout})
 		servers, listener = append(servers, fast), fast.Cold()
 	}
@@ -105,6 +105,7 @@ type stopper interface {
 func (s *Server) newHTTP(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
+		ConnContext:       connContext,
 		ReadHeaderTimeout: headTimeout,
 		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
@@ -179,8 +180,7 @@ func (s *Server) internals() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	allow, _ := newAllowlist(Config{Listen: s.cfg.Internal, Hosts: s.cfg.Hosts})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-		if !allow.host(r.Host, conn) || r.Header["Origin"] != nil {
+		if !allow.host(r.Host, r) || r.Header["Origin"] != nil {
 			http.Error(w, ErrHost.Message, http.StatusForbidden)
 			return
 		}

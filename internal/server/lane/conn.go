@@ -52,6 +52,9 @@ type conn struct {
 
 func newConn(l *Lane, nc net.Conn) *conn {
 	c := &conn{lane: l, net: nc, ctx: connContext{context.Background(), nc.LocalAddr()}, header: http.Header{}, since: time.Now()}
+	if l.cfg.ConnContext != nil {
+		c.ctx = l.cfg.ConnContext(c.ctx, nc)
+	}
 	if sc, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = sc.SyscallConn() // without one, hang-ups go unnoticed
 	}

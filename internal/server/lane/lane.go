@@ -20,6 +20,9 @@ type Config struct {
 	ReadTimeout time.Duration // for head and body at most; a minute when 0
 	IdleTimeout time.Duration // between requests; 2 minutes when 0
 
+	// ConnContext is http.Server's: it may add to the context of a connection.
+	ConnContext func(ctx context.Context, c net.Conn) context.Context
+
 	Log *slog.Logger
 }
 

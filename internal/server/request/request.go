@@ -3,12 +3,14 @@ package request
 import (
 	"context"
 	"net/netip"
+	"time"
 )
 
 // Info is one request. The server fills the first group before the handler
 // runs; doors may fill the second while it runs.
 type Info struct {
 	ID       string          // "req_..."; the client sees it as X-Request-Id
+	At       time.Time       // when its head was read, of requests that came over a listener
 	Addr     netip.Addr      // the client's, behind trusted proxies
 	Secure   bool            // the client speaks TLS, to us or to a trusted proxy
 	Draining <-chan struct{} // closed when the server stops: streams should end
@@ -62,6 +64,14 @@ func ClientAddr(ctx context.Context) netip.Addr {
 		return i.Addr
 	}
 	return netip.Addr{}
+}
+
+// At returns when the request's head was read; the present outside a request.
+func At(ctx context.Context) time.Time {
+	if i := From(ctx); i != nil && !i.At.IsZero() {
+		return i.At
+	}
+	return time.Now()
 }
 
 // Draining returns a channel that is closed when the server stops, so that
