@@ -101,6 +101,21 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// WriteBuffers writes parts one after the other, with as few calls as it can, and
+// uses them up. (net.Buffers finds net's own way, past Write.)
+func (c *Conn) WriteBuffers(parts *net.Buffers) (int64, error) {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.begin(nil, *parts)
+	*parts = nil
+	n, err := o.end(c.raw.Write(o.run))
+	if err != nil {
+		return int64(n), c.failed("write", err)
+	}
+	return int64(n), nil
+}
+
 // Ask writes p and what follows it to a connection on which nothing is under
 // way, and waits until there is something to read. Where there is before, the
 // end included, it writes nothing and returns ErrStale. What ends the wait is

@@ -167,6 +167,35 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// TestParts: parts of every size, empty ones too, arrive as one.
+func TestParts(t *testing.T) {
+	a, b := pair(t)
+	want := make([]byte, 8<<20)
+	rand.Read(want)
+	var parts net.Buffers
+	for rest := want; len(rest) > 0; {
+		n := min(len(rest), (len(parts)%5)*100<<10)
+		parts = append(parts, rest[:n])
+		rest = rest[n:]
+	}
+	got := make(chan []byte, 1)
+	go func() {
+		p := make([]byte, len(want))
+		io.ReadFull(b, p)
+		got <- p
+	}()
+	if n, err := a.(*Conn).WriteBuffers(&parts); n != int64(len(want)) || err != nil || len(parts) > 0 {
+		t.Fatalf("wrote %d, %v, and %d parts are left", n, err, len(parts))
+	}
+	if !bytes.Equal(<-got, want) {
+		t.Error("other bytes came")
+	}
+	a.Close()
+	if n, err := a.(*Conn).WriteBuffers(&net.Buffers{want}); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after the end: %d, %v", n, err)
+	}
+}
+
 // TestAsk: a question goes out only on a connection that has nothing to say,
 // and the answer is waited for.
 func TestAsk(t *testing.T) {

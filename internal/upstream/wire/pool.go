@@ -93,7 +93,7 @@ func (p *Pool) Do(ctx context.Context, r *Request) (*Response, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, ErrDial.Because(err)
 	}
-	if !r.Deadline.IsZero() && !time.Now().Before(r.Deadline) {
+	if !r.Deadline.IsZero() && time.Until(r.Deadline) <= 0 {
 		return nil, ErrDial.Because(context.DeadlineExceeded)
 	}
 	if r.Target.inside != nil {
