@@ -77,8 +77,11 @@ func (r Raw) Time() time.Time {
 // else; another noun's id is something else.
 func Parse(prefix, text string) (canonical string, ok bool) {
 	r, ok := ParseRaw(prefix, text)
-	if !ok {
+	switch {
+	case !ok:
 		return "", false
+	case strings.IndexByte(text, '_') >= 0:
+		return text, true // the prefixed form has one spelling
 	}
 	return r.Text(prefix), true
 }

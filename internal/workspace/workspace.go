@@ -273,9 +273,9 @@ func below(all []Workspace, of string) []Workspace {
 
 // find returns the workspace of that slug or id.
 func find(all []Workspace, ref string) (Workspace, bool) {
-	canonical, isID := id.Parse("ws", ref)
+	canonical, _ := id.Parse("ws", ref) // "" is nobody's id
 	for i := range all {
-		if w := &all[i]; w.Slug == ref || isID && w.ID == canonical {
+		if w := &all[i]; w.Slug == ref || w.ID == canonical {
 			return *w, true
 		}
 	}
