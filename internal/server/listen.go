@@ -91,7 +91,7 @@ type conn struct {
 	net.Conn
 	owner   *capped
 	closed  atomic.Bool
-	renewed atomic.Int64 // unix nanoseconds
+	renewed atomic.Int64 // nanoseconds since longAgo; 0 before the first time
 }
 
 func (c *conn) Write(p []byte) (int, error) {
@@ -110,13 +110,17 @@ func (c *conn) Write(p []byte) (int, error) {
 
 // renew sets the write deadline when the one there is has grown old.
 func (c *conn) renew() error {
-	now := time.Now()
-	if last := c.renewed.Load(); now.UnixNano()-last <= int64(stall/4) {
+	age := time.Since(longAgo)
+	if age-time.Duration(c.renewed.Load()) <= stall/4 {
 		return nil
 	}
-	c.renewed.Store(now.UnixNano())
-	return c.Conn.SetWriteDeadline(now.Add(stall))
+	c.renewed.Store(int64(age))
+	return c.Conn.SetWriteDeadline(time.Now().Add(stall))
 }
+
+// longAgo is before all connections. What has passed since is half the price
+// of the time.
+var longAgo = time.Now().Add(-time.Hour)
 
 // SetWriteDeadline sets a handler's own deadline. Taking it away brings back
 // ours: net/http does so after every request.
@@ -124,7 +128,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	if t.IsZero() {
 		c.renewed.Store(0)
 	} else {
-		c.renewed.Store(time.Now().UnixNano())
+		c.renewed.Store(int64(time.Since(longAgo)))
 	}
 	return c.Conn.SetWriteDeadline(t)
 }
