@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -11,8 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"headgate/internal/id"
+	"headgate/internal/mcp"
+	"headgate/internal/server/request"
 	"headgate/internal/testkit"
 	"headgate/internal/testkit/rawmcp"
+	"headgate/internal/upstream"
 )
 
 // discard is a ResponseWriter that keeps the status alone.
@@ -54,6 +59,46 @@ func BenchmarkCall(b *testing.B) {
 				r = h.request(b.Context(), "POST", c.path, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{`+params+`}}`, s.headers()...)
 			}
 			body, _ := io.ReadAll(r.Body)
+			b.ReportAllocs()
+			w := &discard{header: http.Header{}}
+			for b.Loop() {
+				clear(w.header)
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				h.gateway.ServeHTTP(w, r)
+				if w.status != 200 {
+					b.Fatal(w.status)
+				}
+			}
+		})
+	}
+}
+
+// echoing is a way to servers that costs nothing.
+type echoing struct{ answer *upstream.Answer }
+
+func (e *echoing) Exchange(context.Context, *upstream.Request, upstream.Sink) (*upstream.Answer, error) {
+	return e.answer, nil
+}
+
+// BenchmarkDoor is what the door itself and call.Do take of a call.
+func BenchmarkDoor(b *testing.B) {
+	for _, client := range []string{"legacy", "modern"} {
+		b.Run(client, func(b *testing.B) {
+			h := newHouse(b, func(o *houseOptions) { o.credits, o.blind = 1_000_000_000, true })
+			h.raw("raw", rawmcp.Options{})
+			params := fmt.Sprintf(`"name":"raw_echo","arguments":{"text":%q}`, strings.Repeat("x", 64))
+			var r *http.Request
+			if client == "modern" {
+				r = h.modernRequest(b.Context(), "/mcp", "tools/call", params)
+			} else {
+				s := h.initialize("/mcp", "2025-11-25", `{}`)
+				r = h.request(b.Context(), "POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{`+params+`}}`, s.headers()...)
+			}
+			answer, envelope := []byte(`{"jsonrpc":"2.0","id":1,"result":{"content":[]}}`), mcp.Envelope{}
+			testkit.Must0(b, mcp.ScanReply(answer, &envelope, mcp.Limits{}))
+			h.calls.Upstream = &echoing{upstream.NewAnswer(answer, envelope, http.StatusOK, nil)}
+			body, _ := io.ReadAll(r.Body)
+			r = r.WithContext(request.With(r.Context(), request.Info{ID: id.New("req"), At: time.Now()}))
 			b.ReportAllocs()
 			w := &discard{header: http.Header{}}
 			for b.Loop() {
