@@ -84,16 +84,17 @@ func (h *head) field(line []byte, at int) error {
 
 // splitField returns the name of a field line and where its value is.
 func splitField(line []byte) (name []byte, v span, err error) {
-	colon := bytes.IndexByte(line, ':')
-	if colon <= 0 {
+	colon := 0
+	for colon < len(line) && isToken[line[colon]] {
+		colon++
+	}
+	switch {
+	case colon == len(line), colon == 0 && line[0] == ':':
 		return nil, v, protocol("a field without a name")
+	case line[colon] != ':': // a space before the colon, or a folded line, ends here too
+		return nil, v, protocol("bad field name")
 	}
 	name = line[:colon]
-	for _, c := range name {
-		if !isToken[c] { // a space before the colon, or a folded line, ends here too
-			return nil, v, protocol("bad field name")
-		}
-	}
 	from, to := colon+1, len(line)
 	for from < to && (line[from] == ' ' || line[from] == '\t') {
 		from++
@@ -194,10 +195,7 @@ func is(b []byte, lower string) bool {
 		return false
 	}
 	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
+		if c != lower[i] && (c < 'A' || c > 'Z' || c+('a'-'A') != lower[i]) {
 			return false
 		}
 	}
