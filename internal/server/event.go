@@ -22,7 +22,7 @@ const (
 // event writes the request's one line. It holds the route's pattern, never the
 // path or the query: they may carry what must not be kept.
 func (s *Server) event(x *exchange, r *http.Request, rt *route, took time.Duration) {
-	info := &x.carrier.Info
+	info := &x.Info
 	level := slog.LevelInfo
 	switch {
 	case info.Stack != nil || info.Code == "internal":
@@ -32,7 +32,7 @@ func (s *Server) event(x *exchange, r *http.Request, rt *route, took time.Durati
 	case rt != nil && rt.Quiet && x.status < 400:
 		level = slog.LevelDebug
 	}
-	ctx := x.carrier.Context
+	ctx := x.Context
 	if !s.cfg.Log.Enabled(ctx, level) {
 		return
 	}

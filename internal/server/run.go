@@ -65,6 +65,7 @@ func (s *Server) Run(ctx context.Context) error {
 	listener := s.public
 	if s.cfg.TLS == nil && len(s.cfg.FastLane) > 0 && lane.Supported {
 		fast := lane.New(s.public, lane.Config{Handler: s, Paths: s.cfg.FastLane, Log: s.cfg.Log, ConnContext: connContext,
+			Context:     func(ctx context.Context) context.Context { return carry(ctx) },
 			HeadTimeout: headTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout})
 		servers, listener = append(servers, fast), fast.Cold()
 	}

@@ -203,6 +203,9 @@ func (c *conn) answer() bool {
 		return false
 	}
 	t := &turn{}
+	if c.lane.cfg.Context != nil {
+		ctx = c.lane.cfg.Context(ctx)
+	}
 	r := c.request(ctx, t)
 	c.start += c.head.end
 	c.served = true

@@ -22,6 +22,8 @@ type Config struct {
 
 	// ConnContext is http.Server's: it may add to the context of a connection.
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
+	// Context may add to the context of a request.
+	Context func(ctx context.Context) context.Context
 
 	Log *slog.Logger
 }
