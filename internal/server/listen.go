@@ -149,7 +149,12 @@ func (c *conn) WriteBuffers(parts *net.Buffers) (done int64, err error) {
 		if err := c.renew(); err != nil {
 			return 0, err
 		}
-		return parts.WriteTo(c.Conn)
+		if raw, ok := c.Conn.(interface {
+			WriteBuffers(*net.Buffers) (int64, error)
+		}); ok {
+			return raw.WriteBuffers(parts)
+		}
+		return parts.WriteTo(c.Conn) // net's own way, or one Write for each
 	}
 	for _, p := range *parts {
 		n, err := c.Write(p)
