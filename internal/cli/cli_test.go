@@ -73,7 +73,8 @@ var scripts = testscript.Params{
 		if err != nil {
 			return err
 		}
-		e.Setenv("FREE", free) // an address nobody listens on
+		e.Setenv("FREE", free)              // an address to listen on
+		e.Setenv("DEAD", "127.0.0.1:20001") // an address nobody listens on: systems give away higher ports
 		upstream := httptest.NewServer(demo.Handler("v9", time.Now))
 		e.Defer(upstream.Close)
 		e.Setenv("UPSTREAM", upstream.URL)

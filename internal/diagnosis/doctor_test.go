@@ -309,7 +309,7 @@ func TestDoctorBounds(t *testing.T) {
 		big := newScript(t).Set("tools/list", `{"tools":[`+entry+`]}`)
 		hangs, floods := newScript(t), newScript(t)
 		hangs.All, floods.All = hang, flood
-		urls := []string{big.URL, hangs.URL, dead(t), floods.URL}
+		urls := []string{big.URL, hangs.URL, dead, floods.URL}
 		svc := diagnosis.New(diagnosis.Options{Guard: loopback, Patience: 2 * time.Second, Timeout: 12 * time.Second})
 		peak := heapPeak(t)
 		statuses := make([]report.Status, 50)
@@ -388,7 +388,7 @@ func TestDoctorRights(t *testing.T) {
 
 func TestReportJSON(t *testing.T) {
 	t.Run("a report reads back as it was written, and lists are never null", func(t *testing.T) {
-		r := testkit.Must(diagnosis.New(diagnosis.Options{Guard: loopback}).Examine(t.Context(), dead(t), nil))(t)
+		r := testkit.Must(diagnosis.New(diagnosis.Options{Guard: loopback}).Examine(t.Context(), dead, nil))(t)
 		text := testkit.Must(r.JSON())(t)
 		again := testkit.Must(testkit.Must(report.Parse(text))(t).JSON())(t)
 		testkit.Equal(t, string(again), string(text))

@@ -196,7 +196,7 @@ func TestScheduleRuns(t *testing.T) {
 		return nil
 	}
 	t.Run("a server that is down from the start is told once", func(t *testing.T) {
-		server := w.register("down", dead(t), nil)
+		server := w.register("down", dead, nil)
 		runner := jobs.New(w.store, jobs.Options{Now: w.clock.Now})
 		w.Register(runner)
 		testkit.Must(w.SetSchedule(t.Context(), w.by, server, "*/30 * * * *", true))(t)

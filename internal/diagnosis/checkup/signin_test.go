@@ -174,7 +174,7 @@ func TestSignInOfStrangers(t *testing.T) {
 		"auth.token-errors": func(s *issuer) {
 			s.token = func(w http.ResponseWriter) bool { http.Error(w, "no", 400); return true }
 		},
-		"auth.endpoint-silent": func(s *issuer) { s.metadata = `,"token_endpoint":"` + strings.TrimSuffix(dead(t), "/mcp") + `/token"` },
+		"auth.endpoint-silent": func(s *issuer) { s.metadata = `,"token_endpoint":"` + strings.TrimSuffix(dead, "/mcp") + `/token"` },
 	} {
 		t.Run(id+" is found", func(t *testing.T) {
 			s := newIssuer(t)
@@ -222,7 +222,7 @@ func TestRegistration(t *testing.T) {
 	for id, change := range map[string]func(*issuer){
 		"registration.closed":  func(s *issuer) { s.register = answer(401, `{"error":"invalid_token"}`) },
 		"registration.fails":   func(s *issuer) { s.register = answer(400, `{"error":"invalid_client_metadata"}`) },
-		"registration.silent":  func(s *issuer) { s.metadata = `,"registration_endpoint":"` + dead(t) + `"` },
+		"registration.silent":  func(s *issuer) { s.metadata = `,"registration_endpoint":"` + dead + `"` },
 		"registration.status":  func(s *issuer) { s.status = 200 },
 		"registration.changed": func(s *issuer) { s.created = func(m map[string]any) { delete(m, "redirect_uris") } },
 		"registration.left":    func(s *issuer) { s.manage = false },
