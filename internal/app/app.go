@@ -267,7 +267,7 @@ func (a *App) terms(ctx context.Context, organization string) (call.Terms, error
 	if err != nil {
 		return call.Terms{}, err
 	}
-	p, err := a.Tenancy.PlanOf(ctx, organization)
+	p, err := a.Tenancy.Plan(ctx, o.Plan)
 	if err != nil {
 		return call.Terms{}, err
 	}
