@@ -141,3 +141,23 @@ func TestScan(t *testing.T) {
 }
 
 func b2s(b []byte) string { return string(b) }
+
+// TestPlacesInLongTexts puts what ends or spoils a text at every place of a long
+// one, since long ones are passed over in steps of 8 and 32 bytes.
+func TestPlacesInLongTexts(t *testing.T) {
+	plain := strings.Repeat("0123456789abcdef", 16)
+	for at := range plain {
+		for what, ok := range map[string]bool{`\n`: true, `é`: true, `\"`: true, "\x7f": true, "\x1f": false, "\n": false, `\x`: false, "\xff": false, `"`: false} {
+			body := call(plain[:at] + what + plain[at:])
+			var e mcp.Envelope
+			if err := mcp.Scan([]byte(body), &e, mcp.Limits{}); (err == nil) != ok {
+				t.Errorf("%q at %d: %v", what, at, err)
+			}
+		}
+		var e mcp.Envelope
+		body := []byte(call(plain[:at]))
+		if err := mcp.Scan(body, &e, mcp.Limits{}); err != nil || string(e.Arguments.Of(body)) != `{"text":"`+plain[:at]+`"}` {
+			t.Errorf("%d plain characters: %v, %s", at, err, e.Arguments.Of(body))
+		}
+	}
+}

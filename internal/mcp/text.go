@@ -28,7 +28,7 @@ func (s *scanner) text(i int) int {
 	s.marks = 0
 	i++
 	for {
-		for i+8 <= len(b) {
+		for from := i; i+8 <= len(b); {
 			// A byte's top bit ends up set when it is a quote, a control character, a
 			// backslash or not ASCII. A borrow starts only at such a byte, so the lowest is exact.
 			x := binary.LittleEndian.Uint64(b[i : i+8])
@@ -41,7 +41,9 @@ func (s *scanner) text(i int) int {
 				}
 				break
 			}
-			i += 8
+			if i += 8; i == from+64 {
+				i = plainRun(b, i)
+			}
 		}
 		for i < len(b) && b[i] >= ' ' && b[i] < 0x80 && b[i] != '"' && b[i] != '\\' {
 			i++
@@ -63,6 +65,26 @@ func (s *scanner) text(i int) int {
 			return -1
 		}
 	}
+}
+
+// plainRun passes over plain text in larger steps, and stops less than one
+// before what is not. Texts that were plain for long mostly stay so; for short
+// ones it would cost more than it saves.
+func plainRun(b []byte, i int) int {
+	for i+32 <= len(b) {
+		p := b[i : i+32]
+		w, x := binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:])
+		y, z := binary.LittleEndian.Uint64(p[16:]), binary.LittleEndian.Uint64(p[24:])
+		m := (w ^ quotes - 0x21*ones) | (w ^ slash - ones) | w |
+			(x ^ quotes - 0x21*ones) | (x ^ slash - ones) | x |
+			(y ^ quotes - 0x21*ones) | (y ^ slash - ones) | y |
+			(z ^ quotes - 0x21*ones) | (z ^ slash - ones) | z
+		if m&highs != 0 {
+			break
+		}
+		i += 32
+	}
+	return i
 }
 
 // wideRun checks UTF-8 from a byte beyond ASCII on, and returns where plain
