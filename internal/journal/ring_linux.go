@@ -72,8 +72,10 @@ func newRing() *ring {
 	return r
 }
 
-// errUnwanted means that the kernel does not sync this file by itself.
-var errUnwanted = errors.New("no asynchronous sync of this file")
+// errUnheard means that the kernel did not take a sync, or that its end was not
+// heard of. The ring must not be used again: what it says next could be of that
+// sync, and be taken for the end of another.
+var errUnheard = errors.New("no asynchronous sync of this file")
 
 // write writes b at a place and returns when it is on disk.
 //
@@ -96,16 +98,13 @@ func (r *ring) write(f *os.File, b []byte, at int64) error {
 	r.command.fd = uint32(fd)
 	command := &r.command
 	if n, _, e := syscall.RawSyscall(unix.SYS_IO_SUBMIT, r.context, 1, uintptr(unsafe.Pointer(&command))); e != 0 || n != 1 {
-		return errUnwanted
+		return errUnheard
 	}
-	if err := r.wait.Read(r.ready); err != nil {
-		return err
-	}
-	if r.errno != 0 {
-		return os.NewSyscallError("read", r.errno)
+	if err := r.wait.Read(r.ready); err != nil || r.errno != 0 {
+		return errUnheard
 	}
 	if n, _, e := syscall.RawSyscall6(unix.SYS_IO_GETEVENTS, r.context, 1, 1, uintptr(unsafe.Pointer(&r.result)), 0, 0); e != 0 || n != 1 {
-		return os.NewSyscallError("io_getevents", e)
+		return errUnheard
 	}
 	if r.result.code < 0 {
 		return os.NewSyscallError("fdatasync", syscall.Errno(-r.result.code))

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -64,11 +65,16 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// TestWithoutRing: a journal whose ring is refused, at its beginning or later,
-// goes on without it and loses nothing.
+// TestWithoutRing: a journal whose ring is refused, at its beginning or later, or
+// is not heard any more, goes on without it and loses nothing.
 func TestWithoutRing(t *testing.T) {
 	for name, refuse := range map[string]func(*Journal){
 		"none": func(j *Journal) { _ = j.disk.Close() },
+		"not heard": func(j *Journal) {
+			if j.disk.ring != nil {
+				_ = j.disk.ring.told.SetReadDeadline(time.Unix(1, 0)) // with the sync under way
+			}
+		},
 		"refused later": func(j *Journal) {
 			if j.disk.ring != nil {
 				_, _, _ = syscall.Syscall(unix.SYS_IO_DESTROY, j.disk.ring.context, 0, 0)

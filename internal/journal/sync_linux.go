@@ -17,10 +17,10 @@ func newDisk() disk { return disk{newRing()} }
 func (d *disk) write(f *os.File, b []byte, at int64) error {
 	if d.ring != nil {
 		err := d.ring.write(f, b, at)
-		if !errors.Is(err, errUnwanted) {
+		if !errors.Is(err, errUnheard) {
 			return err
 		}
-		_ = d.Close()
+		_ = d.Close() // waits for what is under way
 	}
 	if _, err := f.WriteAt(b, at); err != nil {
 		return err

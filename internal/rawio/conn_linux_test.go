@@ -167,17 +167,22 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// cut cuts into parts that are empty, smaller than one call takes, and larger.
+func cut(rest []byte) (parts [][]byte) {
+	for len(rest) > 0 {
+		n := min(len(rest), (len(parts)%5)*100<<10)
+		parts = append(parts, rest[:n])
+		rest = rest[n:]
+	}
+	return parts
+}
+
 // TestParts: parts of every size, empty ones too, arrive as one.
 func TestParts(t *testing.T) {
 	a, b := pair(t)
 	want := make([]byte, 8<<20)
 	rand.Read(want)
-	var parts net.Buffers
-	for rest := want; len(rest) > 0; {
-		n := min(len(rest), (len(parts)%5)*100<<10)
-		parts = append(parts, rest[:n])
-		rest = rest[n:]
-	}
+	parts := net.Buffers(cut(want))
 	got := make(chan []byte, 1)
 	go func() {
 		p := make([]byte, len(want))
@@ -267,12 +272,7 @@ func TestAsk(t *testing.T) {
 		a, b := pair(t)
 		want := make([]byte, 16<<20)
 		rand.Read(want)
-		var parts [][]byte
-		for rest := want[300<<10:]; len(rest) > 0; { // smaller than one call takes, and larger
-			n := min(len(rest), (len(parts)%5)*100<<10)
-			parts = append(parts, rest[:n])
-			rest = rest[n:]
-		}
+		parts := cut(want[300<<10:])
 		got := make(chan []byte, 1)
 		go func() {
 			p := make([]byte, len(want))
